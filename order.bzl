@@ -19,7 +19,7 @@ FOLDERS = {
 ROOMS = {
     "base": ["store"],
     "cloud": ["ingest", "index", "dataset", "curate", "train", "package", "evaluate", "job"],
-    "edge": ["robots", "actors", "redact", "control", "episodes", "ota", "loops", "processes"],
+    "edge": ["robots", "actors", "redact", "control", "episodes", "ota", "loops", "operator", "processes"],
     "model": ["learn", "export"],
     "release": ["signing", "commands"],
     "rlds": ["show"],

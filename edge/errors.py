@@ -160,6 +160,12 @@ class MailboxError(EdgeError):
     default_remedy = "name a folder in --home that this user may write to"
 
 
+class PageError(EdgeError):
+    """The operator's page cannot be shown there."""
+
+    default_remedy = "name another port, or end the program that listens there"
+
+
 class RunFolderError(EdgeError):
     """What a running process needs in its robot's run folder was taken from it."""
 

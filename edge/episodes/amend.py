@@ -12,7 +12,9 @@ fired are never cut off: what a robot did wrong stays on record.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,6 +22,11 @@ from edge.errors import AmendError
 from rlds.episode import Array, Episode, StepValues
 from rlds.spec import LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG
 
+LEAVE_OUT: Final = "leave_out"
+OUTCOMES: Final[Mapping[str, bool | None]] = MappingProxyType(
+    {"success": True, "failure": False, "unknown": None}
+)
+"""What the words say that an operator has for the outcome of an episode."""
 _SAME = ("observation/state", "action")
 
 
@@ -39,6 +46,11 @@ def leave_out(episode: Episode) -> Episode:
     tags = _add(episode.metadata.tags, LEFT_OUT_TAG)
     metadata = dataclasses.replace(episode.metadata, tags=tags)
     return dataclasses.replace(episode, metadata=metadata)
+
+
+def apply_said(episode: Episode, says: str) -> Episode:
+    """Says of an episode what a word says: one of `labels.SAID`."""
+    return leave_out(episode) if says == LEAVE_OUT else label(episode, OUTCOMES[says])
 
 
 def trim(episode: Episode, whole: Episode, first: int, last: int) -> Episode:

@@ -116,6 +116,8 @@ class Shared:
 
 def list_shared(folder: Path) -> list[str]:
     """Returns the names of the episodes of which a folder knows something, sorted."""
+    if not folder.is_dir():
+        return []
     names = set(consents.list_wishes(folder))
     for path in folder.iterdir():
         for suffix in _SUFFIXES:

@@ -72,8 +72,19 @@ class OwnEpisodes:
         private: Path,
         find_key: FindKey,
         now: datetime,
+        open_directory: Callable[[EpisodeSpec], TfdsDirectory] | None = None,
     ) -> None:
-        """Holds the folders, which nobody else writes to meanwhile."""
+        """Holds the folders, which nobody else writes to meanwhile.
+
+        Args:
+            shared: folder of redacted episodes.
+            private: folder of raw episodes.
+            find_key: returns the robot's key of an id and a time, or raises.
+            now: the present time.
+            open_directory: returns the shared folder as whoever holds it has it open;
+                None to open it.
+        """
+        self._open = open_directory
         self._shared = shared
         self._private = private
         self._find_key = find_key
@@ -94,6 +105,26 @@ class OwnEpisodes:
                 found.append(Copy(path, episode))
         return found
 
+    def find_copies(self, name: str) -> list[Copy]:
+        """Reads the copies of one episode, the raw one first.
+
+        Raises:
+            AmendError: there is none in the shared folder.
+            ContinuonError: one cannot be read.
+        """
+        found = []
+        for folder in (self._private, self._shared):
+            path = folder / f"{name}{EPISODE_SUFFIX}"
+            if not path.exists():
+                continue
+            recording_folders.require_file(path)
+            episode = reader.read_episode(path)
+            _require_name(path, episode)
+            found.append(Copy(path, episode))
+        if not any(copy.path.parent == self._shared for copy in found):
+            raise AmendError(self._shared, f"an episode {one_line(name)}", "none")
+        return found
+
     def is_sent(self, name: str) -> bool:
         """Whether a store holds an episode, or may do so."""
         return any(
@@ -103,6 +134,8 @@ class OwnEpisodes:
 
     def open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
         """Opens the shared folder for episodes of a spec."""
+        if self._open is not None:
+            return self._open(spec)
         return TfdsDirectory(self._shared, DATASET_NAME, spec, SPLIT)
 
     def prepare(

@@ -46,6 +46,9 @@ COMPILED: Final = "compiled"
 """In the folder of memories: `compiled_functions`."""
 
 
+WANTED: Final = "the operator wanted it"
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a robot learns.
@@ -515,6 +518,29 @@ class LocalLearning:
             if self._receipts is not None and self._installed is not None:
                 self._receipts.note_proved(self._installed, current.digest, reason)
             self._tell(f"{name} is the last good one: {reason}")
+
+    def go_back(self, delta: str) -> str:
+        """Leaves a delta since a person says so, for the last good one or none.
+
+        Call it while no round runs.
+
+        Args:
+            delta: digest of the delta that the person wants to leave.
+
+        Returns:
+            What became of it, as a line.
+
+        Raises:
+            DiskError: the disk refused.
+        """
+        if self.package is None or not delta or self.delta != delta:
+            return f"delta {delta[:12]} is not driven with: nothing goes back"
+        self.store.go_back(self.package.manifest)
+        self.store.set_aside(delta)  # it may have been the last good one itself
+        self._note_quarantine(WANTED)
+        now = self.delta
+        to = f"delta {now[:12]}" if now else "the package as it came"
+        return f"delta {delta[:12]} goes back to {to}: {WANTED}"
 
     def _note_what_a_cut_left(self) -> None:
         """Writes, once for each package, the receipts that a cut kept from being."""

@@ -15,15 +15,13 @@ One that a store holds already is not changed. A robot whose --home it is must n
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from absl import app, flags
 
 from base import command_line, text_forms
 from base.errors import one_line
-from edge.episodes import amend, terms
+from edge.episodes import amend, labels, terms
 from edge.processes import amend_flags
 from edge.processes.amending import Amending
 from edge.record_summary import success_text
@@ -31,10 +29,6 @@ from edge.robots.clock import MonotonicClock
 from rlds.episode import EpisodeMetadata
 from rlds.spec import LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG
 
-_LEAVE_OUT: Final = "leave_out"
-_SAID: Final[Mapping[str, bool | None]] = MappingProxyType(
-    {"success": True, "failure": False, "unknown": None}
-)
 _TOLD: Final = (
     (LEFT_OUT_TAG, "left out"),
     (TRIMMED_TAG, "trimmed"),
@@ -45,7 +39,7 @@ _EPISODE = flags.DEFINE_list(
     "episode", [], "parts of the names of the episodes, each of which only one has"
 )
 _SAYS = flags.DEFINE_enum(
-    "says", None, [*_SAID, _LEAVE_OUT], "how they went (default: they are listed)"
+    "says", None, list(labels.SAID), "how they went (default: they are listed)"
 )
 flags.adopt_module_key_flags(amend_flags)
 
@@ -82,12 +76,12 @@ def _list_episodes(found: Amending) -> None:
 
 def _label(found: Amending, name: str, says: str) -> None:
     before = found.read(name).metadata
-    if says == _LEAVE_OUT:
+    if says == amend.LEAVE_OUT:
         consent = terms.operator_consent(False, MonotonicClock().unix_ns())
         copies = found.change(name, amend.leave_out, consent, forgets=True)
         told = "left out"
     else:
-        success = _SAID[says]
+        success = amend.OUTCOMES[says]
         copies = found.change(name, lambda one: amend.label(one, success))
         told = success_text(success)
     files = text_forms.count(copies, "file")

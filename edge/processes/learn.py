@@ -34,7 +34,7 @@ from base import command_line
 from base.errors import ContinuonError
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
-from edge.loops import decide
+from edge.loops import decide, memory_labels
 from edge.loops.budgets import (
     FAST,
     LOOPS,
@@ -210,6 +210,7 @@ class _Residence:
         self, me: Process, learning: LocalLearning, ledger: Ledger, budgets: Budgets
     ) -> None:
         self._me, self._learning = me, learning
+        self._memories = Home(me.home).memories
         self._ledger, self._budgets = ledger, budgets
         # Until somebody says otherwise the robot is needed.
         self._mode = Mode.DRIVING
@@ -247,6 +248,16 @@ class _Residence:
                 self._note_fast(message.fields.get("fast_processor_s"))
             elif message.kind == "episode":
                 self._looked_s = -_LOOK_S
+            elif message.kind == "go_back":
+                self._go_back(message.fields.get("delta"))
+
+    def _go_back(self, delta: object) -> None:
+        """Leaves the delta that a person saw, unless another one counts by now."""
+        self._stop("a person goes back")  # it would begin from that delta
+        try:
+            self._me.say(self._learning.go_back(str(delta)))
+        except (ContinuonError, OSError) as e:
+            self._me.say(" ".join(str(e).split()))
 
     def _note_fast(self, said_s: object) -> None:
         """Counts what the fast loop has used; a control that is new begins at zero."""
@@ -288,6 +299,8 @@ class _Residence:
         """
         refused = ""
         try:
+            if self._learning.loop is None and self._learning.package is not None:
+                memory_labels.apply_all(self._memories, self._me.say)
             self._learning.look()
         except (ContinuonError, OSError) as e:
             refused = " ".join(str(e).split())

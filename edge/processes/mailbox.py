@@ -9,17 +9,21 @@ survive is on the disk, and messages only make it quicker.
 | Kind | From | To | Says |
 |---|---|---|---|
 | `status` | every process | robot | what it is doing, every half second |
+| `status` | every process | page | the same, if there is a page |
 | `told` | robot | control | the last word of a person, and a stop after it |
-| `told` | tell | robot | what a person said elsewhere |
-| `told` | tell | control | the same, to a robot without a supervisor |
+| `told` | telling | robot | what a person said elsewhere |
+| `told` | telling | control | the same, to a robot without a supervisor |
 | `keys` | robot | control | keys of a person who acts |
 | `stop_key` | robot | control | somebody pressed the stop key, and when |
-| `stop_key` | tell | robot | somebody stopped the robot elsewhere, and when |
-| `stop_key` | tell | control | the same, to a robot without a supervisor |
+| `stop_key` | telling | robot | somebody stopped the robot elsewhere, and when |
+| `stop_key` | telling | control | the same, to a robot without a supervisor |
 | `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |
 | `decided` | consent | record | a decision about an episode waits to be signed |
+| `decided` | page | record | the same |
+| `ask_now` | page | update | a person wants the channel to be asked now |
+| `go_back` | page | learn | a person wants a delta to be left, and which |
 | `package` | update | control | the pointer to the package moved |
 | `in_need` | control | update | no package can drive, twice a second |
 | `health` | control | update | how an episode with this package went |

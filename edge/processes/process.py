@@ -36,6 +36,8 @@ STATUS_PERIOD_S: Final = 0.5
 _LOOK_PERIOD_S: Final = 0.25  # less than it takes another process to start
 SUPERVISOR: Final = "robot"
 """Name of the process that receives every status."""
+PAGE: Final = "page"
+"""Name of the process that receives every status too, where there is one."""
 SUPERVISOR_PID: Final = "CONTINUON_SUPERVISOR_PID"
 """Environment variable: the process with whose death this one ends."""
 
@@ -101,7 +103,10 @@ class Process:
     def show_now(self, fields: Mapping[str, object]) -> None:
         """Sends a status, and tells systemd that this process lives."""
         self._shown_s = time.monotonic()
-        self.mailbox.send(SUPERVISOR, "status", {"pid": os.getpid(), **fields})
+        told = {"pid": os.getpid(), **fields}
+        self.mailbox.send(SUPERVISOR, "status", told)
+        if self.name != PAGE:
+            self.mailbox.send(PAGE, "status", told)
         self._tell_systemd(f"WATCHDOG=1\nSTATUS={fields.get('doing', '')}")
 
     def say_ready(self) -> None:

@@ -19,16 +19,18 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from absl import app, flags
 
 from base import command_line, durable_file
-from base.errors import ContinuonError, reason
+from base.errors import ContinuonError, DiskError, reason
 from edge import simulated_or_real, word_flags
-from edge.episodes import consents, robot_key, sharing, terms
+from edge.episodes import amend, consents, labels, robot_key, sharing, terms
 from edge.episodes.deciding import Deciding
+from edge.episodes.own_episodes import OwnEpisodes
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
 from edge.episodes.robot_key import RobotKey
@@ -40,7 +42,7 @@ from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots import machine_name
-from edge.robots.clock import MonotonicClock
+from edge.robots.clock import NS_PER_S, MonotonicClock
 from edge.robots.robot import RobotSpec
 
 NAME: Final = "record"
@@ -72,6 +74,7 @@ class _Wishes:
         self._robot_id = robot_id
         self._looked_s = -_WISHES_S
         self._names: list[str] = []
+        self._labelled: list[str] = []
         self._said = ""
         self._is_whole = False  # what a cut left of deletions is done
 
@@ -83,10 +86,16 @@ class _Wishes:
         if any(one.kind == "decided" for one in self._me.receive()):
             self._looked_s = -_WISHES_S
         shared = self._home.shared
-        if not self._names and now_s - self._looked_s >= _WISHES_S:
+        waits = self._names or self._labelled
+        if not waits and now_s - self._looked_s >= _WISHES_S:
             self._looked_s = now_s
             self._names = consents.list_wishes(shared)
-        if (self._is_whole and not self._names) or not shared.is_dir():
+            self._labelled = labels.list_names(shared / labels.SHARED_FOLDER)
+        if not shared.is_dir():
+            return
+        if self._labelled:
+            self._note_label(self._labelled.pop(0))
+        if self._is_whole and not self._names:
             return
         try:
             with self._recording.hold_shared(shared) as open_directory:
@@ -100,6 +109,40 @@ class _Wishes:
         except (ContinuonError, OSError) as e:
             self._names = []  # they are looked for again
             self._say(" ".join(str(e).split()))
+
+    def _note_label(self, name: str) -> None:
+        """Notes in the shared copy how an episode went, and hands it to the learner."""
+        shared = self._home.shared
+        folder = shared / labels.SHARED_FOLDER
+        try:
+            says = labels.read(folder, name)
+            if says is not None:
+                self._amend(name, says)
+                labels.write(self._home.memories / labels.FOLDER, name, says)
+                self._me.mailbox.send("learn", "episode", {})
+            labels.remove(folder, name)
+        except (ContinuonError, OSError) as e:
+            self._say(" ".join(str(e).split()))
+            if isinstance(e, ContinuonError) and not isinstance(e, DiskError):
+                with contextlib.suppress(ContinuonError):
+                    labels.remove(folder, name)  # it will not be otherwise
+
+    def _amend(self, name: str, says: str) -> None:
+        now_ns = MonotonicClock().unix_ns()
+        with self._recording.hold_shared(self._home.shared) as open_directory:
+            own = OwnEpisodes(
+                self._home.shared,
+                self._home.private,
+                self._find_key,
+                datetime.fromtimestamp(now_ns / NS_PER_S, UTC),
+                lambda _: open_directory(),
+            )
+            consent = None
+            if says == amend.LEAVE_OUT:
+                consent = terms.operator_consent(False, now_ns)
+            for copy in own.find_copies(name):
+                change = functools.partial(amend.apply_said, says=says)
+                own.prepare(copy, change, consent)()
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -12,6 +12,9 @@ its episode has ended; the space bar stops it at once, q quits. What a key says 
 until the next one, or until night next begins or ends (--night). A robot that was told
 to stay still does not move before it is told to drive.
 
+With --page=local a browser of this machine shows the robot and its episodes, and asks
+for consent (//edge:page); with --page=network one of the local network does.
+
 With --actor=keyboard a person may act: Tab gives the keys to the actor, and back. A
 key that moves takes over from the package, h hands back, y and n end the episode with
 success or failure, x stops the robot. With --actor=gamepad the buttons do the same. t
@@ -39,7 +42,7 @@ from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
 from edge.loops.mode import Mode
 from edge.ota import fetch
-from edge.processes import control_flags, process, robot_flags
+from edge.processes import control_flags, page_flags, process, robot_flags
 from edge.processes.acting import STOP_KEY
 from edge.processes.children import Family, Program
 from edge.processes.last_word import LastWord, StopKey
@@ -85,6 +88,14 @@ PACE = flags.DEFINE_enum(
     "(default: realtime)",
 )
 ROBOT_ID = robot_flags.define_robot_id()
+PAGE = flags.DEFINE_enum(
+    "page",
+    "none",
+    ["none", *page_flags.LISTEN],
+    "who may open the page of its operator: none, a browser of this machine, or one of "
+    "the network",
+)
+PAGE_PORT = page_flags.define_port("page_port")
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets its episodes be uploaded"
 )
@@ -170,6 +181,9 @@ def _list_programs(home: Path) -> list[Program]:
                 5.0,
             )
         )
+    if PAGE.value != "none":
+        page = (f"--listen={PAGE.value}", f"--port={PAGE_PORT.value}")
+        programs.append(Program("page", "edge.processes.page", (*own, *page), 3.0))
     return programs
 
 
@@ -260,7 +274,10 @@ class _Supervisor:
         if now_s - self._sent_s >= _WORD_PERIOD_S:
             self._sent_s = now_s
             self._me.mailbox.send("control", "told", self._word.describe())
-            self._me.show_now({"doing": f"looks after {len(self._seen)} processes"})
+            # The page has their statuses from them, and learns here who is dead.
+            troubles = {name: seen.trouble for name, seen in self._seen.items()}
+            doing = f"looks after {len(self._seen)} processes"
+            self._me.show_now({"doing": doing, "troubles": troubles})
 
     def _show(self, now_s: float) -> None:
         period_s = process.STATUS_PERIOD_S if self._screen.is_live else LOG_PERIOD_S

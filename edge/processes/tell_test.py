@@ -15,7 +15,7 @@ import pytest
 from base.testing import command
 from base.testing.command import Finished
 from edge.loops.mode import Mode
-from edge.processes import last_word, mode_keeper, tell
+from edge.processes import last_word, mode_keeper, telling
 from edge.processes.mailbox import Mailbox
 from edge.processes.person_keys import PersonKeys
 from edge.testing import process_tree, processes, robot_home
@@ -30,9 +30,9 @@ def say(home: Path, mode: str) -> Finished:
 def test_words_are_those_that_the_keys_of_a_terminal_say() -> None:
     keys = [PersonKeys("gamepad").hear(bytes([key])) for key in range(256)]
     said = {(k.told, k.demonstrates, k.stops) for k in keys if k.told is not None}
-    words = tell.WORDS.values()
+    words = telling.WORDS.values()
     assert said == {(one.mode, one.demonstrates, one.stops) for one in words}
-    assert tuple(tell.WORDS) == _TEXTS
+    assert tuple(telling.WORDS) == _TEXTS
 
 
 @pytest.mark.parametrize("mode", _TEXTS)
@@ -51,12 +51,12 @@ def test_supervisor_hears_it_where_there_is_one_and_control_elsewhere(
             done = say(tmp_path, mode)
             (heard,) = control.receive()
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"told the robot {tell.WORDS[mode].text}\n"
+    assert done.out == f"told the robot {telling.WORDS[mode].text}\n"
     assert heard.sender == "tell"
     at_s = heard.fields["at_s"]
     assert isinstance(at_s, float)
     assert 0.0 <= time.monotonic() - at_s < 60.0
-    word = tell.WORDS[mode]
+    word = telling.WORDS[mode]
     told = {
         "mode": word.mode.value,
         "demonstrates": word.demonstrates,

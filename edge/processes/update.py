@@ -53,6 +53,7 @@ NAME: Final = "update"
 _TICK_S: Final = 0.2
 _LOOK_S: Final = 2.0  # between two looks whether something is due
 _AGAIN_S: Final = 30.0  # between two rounds about the same
+_PERSON_S: Final = 5.0  # between two rounds that a person wants
 _NEED_S: Final = 5.0  # control says twice a second that nothing can drive
 _WRITE_S: Final = 600.0  # between two writes of the counts of a committed package
 
@@ -145,6 +146,7 @@ class _Service:
         self._need_heard_s: float | None = None
         self._asked_s = -math.inf
         self._asked_in_need = 0
+        self._is_asked = False  # by a person
         self._asks = False  # what the round does that runs, or ran last
         self._failures: dict[bool, str] = {}  # of rounds that ask, and of others
 
@@ -162,10 +164,12 @@ class _Service:
                     self._report(done)
                 if not self._worker.is_busy:
                     due_s = self._find_due_s(now_s, next_poll_s)
+                    if self._is_asked and now_s - self._asked_s >= _PERSON_S:
+                        due_s = now_s
                     if CHANNEL.value and now_s >= due_s:
                         asked += 1
                         self._asked_in_need += 1
-                        self._asked_s = now_s
+                        self._asked_s, self._is_asked = now_s, False
                         next_poll_s = now_s + self._wait_s(asked)
                         self._begin("asks its channel", self._poll)
                     elif self._is_due(now_s):
@@ -226,6 +230,8 @@ class _Service:
         for message in self._me.receive():
             if message.kind == "in_need":
                 self._need_heard_s = time.monotonic()
+            elif message.kind == "ask_now":
+                self._is_asked = True
             if message.kind != "health":
                 continue
             try:

@@ -56,7 +56,12 @@ class Seen:
 
 
 def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
-    """Returns the lines of the view.
+    """Returns the lines of the view; the arguments are those of `describe_rows`."""
+    return [_line(label, text) for label, text in describe_rows(seen, now_s)]
+
+
+def describe_rows(seen: Mapping[str, Seen], now_s: float) -> list[tuple[str, str]]:
+    """Returns the lines of the view, each as a label and a text.
 
     Args:
         seen: the processes by name; `control` first.
@@ -65,8 +70,8 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
     control = seen.get("control", Seen())
     record = seen.get("record", Seen())
     one, two = control.status, record.status
-    lines = [
-        _line(
+    rows = [
+        (
             "robot",
             _join(
                 control.doing(now_s),
@@ -76,21 +81,21 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
                 one.get("robot"),
             ),
         ),
-        _line(
+        (
             "step",
             f"p50 {_time(one, 'p50_us')}, p99 {_time(one, 'p99_us')}; "
             f"jitter p99 {_time(one, 'jitter_p99_us')}; "
             f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
             f"{_join(_stop_rules(one), one.get('granted'))}",
         ),
-        _line(
+        (
             "episodes",
             f"{_count(one, 'episodes')}, {_succeeded(one)}",
         ),
-        _line("package", _package(one)),
-        _line("delta", _digest(one, "delta")),
-        *([_line("loop", one_line(loop))] if (loop := one.get("fast")) else []),
-        _line(
+        ("package", _package(one)),
+        ("delta", _digest(one, "delta")),
+        *([("loop", one_line(loop))] if (loop := one.get("fast")) else []),
+        (
             "record",
             f"{_without_ring(one)}{record.doing(now_s)}; {_count(two, 'recorded')} of "
             f"{_count(two, 'driven')} steps in {_many(two, 'episodes', 'episode')} "
@@ -99,11 +104,11 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
     ]
     for name, process in seen.items():
         if name not in ("control", "record"):
-            lines.append(_line(name, _other(process, now_s)))
+            rows.append((name, _other(process, now_s)))
             for label, key in _ROWS:
                 if told := process.status.get(key):
-                    lines.append(_line(label, one_line(told)))
-    return lines
+                    rows.append((label, one_line(told)))
+    return rows
 
 
 def summarize(seen: Mapping[str, Seen], now_s: float) -> str:

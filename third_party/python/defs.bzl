@@ -98,6 +98,7 @@ CHECKED = [
     "edge/control",
     "edge/episodes",
     "edge/loops",
+    "edge/operator",
     "edge/ota",
     "edge/processes",
     "edge/redact",
