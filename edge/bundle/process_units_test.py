@@ -14,8 +14,8 @@ import pytest
 from edge.testing import processes, robot_home
 
 FOLDER: Final = Path(__file__).parent
-NAMES: Final = ("control", "learn", "record", "update")
-NETWORK: Final = ("update",)
+NAMES: Final = ("control", "learn", "page", "record", "update")
+NETWORK: Final = ("page", "update")
 _LONGEST_S: Final = 40.0
 
 
@@ -51,7 +51,7 @@ def test_unit_restarts_after_any_exit_except_wrong_usage(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_control_may_ask_for_real_time_and_only_update_has_a_network(
+def test_only_control_may_ask_for_real_time_and_few_have_a_network(
     name: str,
 ) -> None:
     unit = Unit(name)
@@ -104,7 +104,7 @@ def test_learner_reads_raw_episodes_and_asks_the_firmware() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unit_that_needs_no_flags_starts_without_a_file_of_them(name: str) -> None:
-    optional = "-" if name in ("learn", "record") else ""
+    optional = "-" if name in ("learn", "page", "record") else ""
     file = f"{optional}/etc/continuon/{name}.env"
     assert Unit(name).service("EnvironmentFile") == file
 
@@ -148,7 +148,7 @@ def start(
     assert given.pop() == "$CONTINUON_FLAGS"
     module = (unit.service("Environment") or "").removeprefix("CONTINUON_PROGRAM=")
     flags = [flag.replace("/var/lib/continuon", str(made.home.root)) for flag in given]
-    own = made.flags[1:] if name == "control" else []
+    own = {"control": made.flags[1:], "page": ["--port=0"]}.get(name, [])
     return subprocess.Popen(
         processes.command(module, *flags, *own),
         stderr=subprocess.PIPE,
@@ -157,7 +157,18 @@ def start(
     )
 
 
-@pytest.mark.parametrize("name", ["control", "record"])
+def test_page_sees_neither_raw_episodes_nor_memories_and_leaves_wishes() -> None:
+    unit = Unit("page")
+    assert unit.service("InaccessiblePaths") == (
+        "/var/lib/continuon/private /var/lib/continuon/memories"
+    )
+    assert unit.service("Nice") == "10"
+    made = read_folders()
+    assert made["shared"][0] == "2750"
+    assert made["shared/decisions"] == ("2770", "continuon-page", "continuon")
+
+
+@pytest.mark.parametrize("name", ["control", "page", "record"])
 def test_process_says_that_it_is_ready_and_lives_until_sigterm_ends_it_with_0(
     name: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from edge.episodes.consents import (
 )
 from rlds import reader, sidecar, sidecar_statements
 from rlds.consent_record import Decision
+from rlds.episode import Episode
 from rlds.sidecar import Sidecar
 from rlds.spec import FIELDS, Field
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
@@ -147,8 +148,16 @@ def look(folder: Path, name: str) -> Shared:
     return Shared(name, date, stated, standing, reached, wish)
 
 
-def tell_content(folder: Path, shared: Shared) -> Iterator[str]:
-    """Says line by line what would leave of an episode, and what was done to it."""
+def tell_content(
+    folder: Path, shared: Shared, episode: Episode | None = None
+) -> Iterator[str]:
+    """Says line by line what would leave of an episode, and what was done to it.
+
+    Args:
+        folder: the shared folder.
+        shared: what it holds of the episode.
+        episode: the episode, where somebody has read it; None to read it.
+    """
     stated = shared.stated
     if stated is None:
         yield "its copy is not here: nothing of it would leave"
@@ -156,7 +165,7 @@ def tell_content(folder: Path, shared: Shared) -> Iterator[str]:
     path = folder / f"{shared.name}{EPISODE_SUFFIX}"
     yield f"would leave: {path.name}, {_tell_size(stated)}"
     try:
-        episode = reader.read_episode(path)
+        episode = episode or reader.read_episode(path)
     except (ContinuonError, OSError) as e:
         yield f"  it cannot be read, and is not sent: {one_line(e)}"
         return

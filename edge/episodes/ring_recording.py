@@ -24,7 +24,7 @@ from typing import Final
 
 from base import durable_file
 from base.errors import ContinuonError, DiskError, MalformedError, OversizedError
-from edge.episodes import deciding, episode_id, recording_folders
+from edge.episodes import deciding, episode_id, recording_folders, replacing
 from edge.episodes.episode_id import Held
 from edge.episodes.open_episode import OPEN, OpenEpisode, read_open
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
@@ -186,7 +186,9 @@ class RingRecording:
         if self._folders is None:
             with recording_folders.hold(shared, self._private) as keep:
                 keep()
-                yield functools.partial(deciding.open_directory, shared)
+                open_directory = functools.partial(deciding.open_directory, shared)
+                replacing.finish(self._private, lambda _: open_directory(), self._tell)
+                yield open_directory
             return
         directory = self._folders.directory
         yield lambda: directory

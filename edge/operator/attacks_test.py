@@ -1,5 +1,6 @@
 """Attacks on the page, each done to a server that listens, with episodes behind it."""
 
+import dataclasses
 import http.client
 import re
 import socket
@@ -12,6 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from base.digest import sha256_bytes
+from edge.episodes import robot_key
 from edge.operator import server as serving
 from edge.operator import sessions as times
 from edge.operator.reading import Reading
@@ -20,6 +23,7 @@ from edge.operator.server import Server
 from edge.operator.sessions import Sessions
 from edge.testing import simulated_episodes
 from edge.testing.processes import read_tree
+from rlds import example_codec, reader, sidecar, tfrecord
 
 _SECRET = b"raw-and-private"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -390,15 +394,63 @@ def test_path_leads_nowhere_but_to_the_page(page: Page, path: str) -> None:
     assert "root:" not in answer.text and "import" not in answer.text
 
 
-def test_link_in_the_shared_folder_leads_to_no_raw_episode(page: Page) -> None:
-    """Whoever could write there could name any file; the preview reads episodes."""
+@pytest.mark.parametrize("how", ["linked", "in its place", "signed by another key"])
+def test_raw_episode_that_somebody_put_into_the_shared_folder_is_not_shown(
+    page: Page, how: str
+) -> None:
     cookie = page.pair()
-    path = page.shared / f"{page.names[0]}.tfrecord"
+    name = page.names[0]
+    path = page.shared / f"{name}.tfrecord"
+    redacted = reader.read_episode(path)
+    told = dataclasses.replace(redacted.metadata, location="52.5163,13.3777")
+    raw = tfrecord.frame(
+        example_codec.encode(dataclasses.replace(redacted, metadata=told))
+    )
+    kept = page.shared.with_name("shared.private") / path.name
+    kept.write_bytes(raw)
     path.unlink()
-    path.symlink_to(page.shared.with_name("shared.private") / "raw.tfrecord")
-    answer = page.show(f"/preview/{page.names[0]}", cookie)
-    assert _SECRET.decode() not in answer.text
-    assert answer.status == 503
+    if how == "linked":
+        path.symlink_to(kept)
+    else:
+        path.write_bytes(raw)
+    if how == "signed by another key":
+        beside = page.shared / f"{name}.sidecar.json"
+        stated = dataclasses.replace(
+            sidecar.parse(beside.read_bytes()),
+            sha256=sha256_bytes(raw),
+            size_bytes=len(raw),
+        )
+        beside.write_bytes(
+            sidecar.sign(stated, robot_key.derive_simulated("x").signing)
+        )
+    for where in (f"/preview/{name}", f"/episodes/{name}", "/episodes"):
+        answer = page.show(where, cookie)
+        assert "52.51" not in answer.text
+    assert page.show(f"/preview/{name}", cookie).status == 503
+
+
+def test_raw_episode_that_the_robot_itself_signed_is_not_shown(page: Page) -> None:
+    """As a defect would: its values are looked at before any is shown."""
+    cookie = page.pair()
+    name = page.names[0]
+    path, beside = (
+        page.shared / f"{name}.{end}" for end in ("tfrecord", "sidecar.json")
+    )
+    redacted = reader.read_episode(path)
+    told = dataclasses.replace(redacted.metadata, location="52.5163,13.3777")
+    raw = tfrecord.frame(
+        example_codec.encode(dataclasses.replace(redacted, metadata=told))
+    )
+    stated = dataclasses.replace(
+        sidecar.parse(beside.read_bytes()),
+        sha256=sha256_bytes(raw),
+        size_bytes=len(raw),
+    )
+    key = robot_key.derive_simulated(simulated_episodes.ROBOT_ID)
+    path.write_bytes(raw)
+    beside.write_bytes(sidecar.sign(stated, key.signing))
+    for where in (f"/preview/{name}", f"/episodes/{name}", "/episodes"):
+        assert "52.51" not in page.show(where, cookie).text
 
 
 def test_texts_from_an_episode_or_the_robot_are_no_markup(page: Page) -> None:

@@ -27,16 +27,19 @@ from typing import Any, Final
 from base import plain_file
 from base.errors import ContinuonError, one_line
 from edge.control import local_delta
-from edge.episodes import consent_view, consents
+from edge.episodes import consent_view, consents, robot_key
 from edge.episodes.consent_view import Shared
 from edge.episodes.consents import Wish
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from rlds import receipt as receipts
+from rlds import sidecar
 from rlds.consent_record import Decision
 from rlds.episode import check_episode_id
+from rlds.errors import MalformedEpisodeError
+from rlds.redacted_form import check_redacted
 from rlds.show import facts, found, page
 from rlds.show.channel_names import ChannelNames
-from rlds.tfds_directory import EPISODE_SUFFIX
+from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
 MOST_LISTED: Final = 20
 _MOST_HISTORY: Final = 50
@@ -121,8 +124,28 @@ def _list_one(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _open(folder: Path, name: str) -> found.Found:
+    """Opens an episode that is what its robot signed, each value in its redacted form.
+
+    The folder is not believed: a raw episode that somebody put or linked there is not
+    what a sidecar states, and no value of it is shown.
+
+    Raises:
+        ContinuonError, OSError: it is not such an episode.
+    """
     check_episode_id(name)
-    return next(found.open_file(folder / f"{name}{EPISODE_SUFFIX}"))
+    path = folder / f"{name}{EPISODE_SUFFIX}"
+    if path.is_symlink():
+        raise MalformedEpisodeError(path, "a file", "a link")
+    seen = next(found.open_file(path))
+    if seen.sidecar is None:
+        got = seen.fault or seen.note
+        raise MalformedEpisodeError(path, "what its sidecar states", got)
+    keyid = seen.sidecar.keyid
+    enrolled = robot_key.read_enrolment(folder, keyid)
+    raw = plain_file.read(folder / f"{name}{SIDECAR_SUFFIX}", sidecar.LIMIT_BYTES)
+    stated = sidecar.verify(raw, {keyid: enrolled.key})
+    check_redacted(seen.episode, stated.privacy, enrolled.words)
+    return seen
 
 
 def _tell(folders: Folders, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,9 +153,18 @@ def _tell(folders: Folders, request: Mapping[str, Any]) -> dict[str, Any]:
     name = str(request["name"])
     check_episode_id(name)
     shared = consent_view.look(folders.shared, name)
+    content = ["its copy is not here: nothing of it would leave"]
+    if shared.stated is not None:
+        try:
+            seen = _open(folders.shared, name)
+        except (ContinuonError, OSError) as e:
+            content = [f"not shown, and not sent: {one_line(e)}"]
+        else:
+            told = consent_view.tell_content(folders.shared, shared, seen.episode)
+            content = list(told)
     return {
         **_list_one(folders.shared, name),
-        "content": list(consent_view.tell_content(folders.shared, shared)),
+        "content": content,
         "sha256": "" if shared.stated is None else shared.stated.sha256,
         "sent": shared.reached is not None,
         "known": _is_known(shared),

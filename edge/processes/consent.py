@@ -32,7 +32,13 @@ from absl import app, flags
 
 from base import command_line, durable_file, file_lock, text_forms
 from base.errors import ContinuonError
-from edge.episodes import consent_view, consents, deciding, recording_folders
+from edge.episodes import (
+    consent_view,
+    consents,
+    deciding,
+    recording_folders,
+    replacing,
+)
 from edge.episodes.consent_view import Shared
 from edge.episodes.consents import Wish
 from edge.episodes.deciding import Deciding
@@ -230,9 +236,11 @@ def _hold(place: Place) -> Iterator[Deciding | None]:
         hold = recording_folders.hold(place.shared, place.private)
         stack.enter_context(hold)()
         durable_file.remove_leftovers(place.shared)
+        open_directory = functools.partial(deciding.open_directory, place.shared)
+        replacing.finish(place.private, lambda _: open_directory(), command_line.say)
         holder = Deciding(
             place.shared,
-            functools.partial(deciding.open_directory, place.shared),
+            open_directory,
             functools.partial(amend_flags.find_key, place),
         )
         holder.finish(command_line.say)

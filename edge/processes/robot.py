@@ -36,6 +36,7 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line, path_flags, text_forms
+from base.errors import one_line
 from edge import actor_flags, word_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
@@ -275,7 +276,7 @@ class _Supervisor:
             self._sent_s = now_s
             self._me.mailbox.send("control", "told", self._word.describe())
             # The page has their statuses from them, and learns here who is dead.
-            troubles = {name: seen.trouble for name, seen in self._seen.items()}
+            troubles = {n: one_line(seen.trouble) for n, seen in self._seen.items()}
             doing = f"looks after {len(self._seen)} processes"
             self._me.show_now({"doing": doing, "troubles": troubles})
 
