@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import ActionAfterEndError, ActionShapeError, RobotUnavailableError
+from edge.errors import ActionAfterEndError, ActionShapeError
+from edge.robots import simulator
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
@@ -135,19 +136,4 @@ class MetaworldRobot:
 
 
 def _import_metaworld() -> ModuleType:
-    try:
-        return importlib.import_module("metaworld.env_dict")
-    except ModuleNotFoundError as e:
-        raise RobotUnavailableError(
-            "robot metaworld:*",
-            "the packages metaworld and mujoco",
-            e,
-            "use a real robot or install them",
-        ) from e
-    except ImportError as e:  # one asks a process of its own, which may be killed
-        raise RobotUnavailableError(
-            "robot metaworld:*",
-            "to load the packages metaworld and mujoco, which are here",
-            e,
-            "run again; if it comes again, look for what ended or refused them",
-        ) from e
+    return simulator.load("metaworld.env_dict", "metaworld:*", "metaworld and mujoco")

