@@ -6,6 +6,7 @@ from datetime import datetime
 from base import text_forms
 from base.digest import is_sha256
 from base.json_fields import Fields, Source
+from release import evidence as evidence_kinds
 from release import statement
 from release.statement import Statement
 
@@ -28,6 +29,7 @@ class Blessing:
         issued: time of the verdict.
         expires: time after which it no longer admits the package; None for never. A
             robot that has the package by then keeps it.
+        evidence: what the report holds, of `release.evidence.KINDS` and in that order.
     """
 
     package_digest: str
@@ -36,8 +38,10 @@ class Blessing:
     report_digest: str
     issued: datetime
     expires: datetime | None = None
+    evidence: tuple[str, ...] = (evidence_kinds.SIMULATED,)
 
     def __post_init__(self) -> None:
+        evidence_kinds.require(self.evidence)
         if self.verdict not in VERDICTS:
             raise ValueError(f"expected a verdict of {VERDICTS}, got {self.verdict!r}")
         if not self.reasons:
@@ -54,6 +58,7 @@ class Blessing:
             "report": {"sha256": self.report_digest},
             "issued": text_forms.format_time(self.issued),
             "expires": text_forms.format_time(self.expires) if self.expires else None,
+            **evidence_kinds.to_fields(self.evidence),
         }
         return Statement(self.package_digest, predicate).encode(PREDICATE_TYPE)
 
@@ -67,7 +72,7 @@ def parse(raw: bytes, source: Source = "blessing") -> Blessing:
     """
     read = statement.parse(raw, PREDICATE_TYPE, source)
     keys = ("verdict", "reasons", "report", "issued", "expires")
-    fields = Fields(read.predicate, source, keys, "predicate")
+    fields = Fields(read.predicate, source, keys, "predicate", (evidence_kinds.KEY,))
     reasons = fields.texts("reasons")
     if not reasons:
         raise fields.fail("reasons", "to state at least one reason")
@@ -84,4 +89,5 @@ def parse(raw: bytes, source: Source = "blessing") -> Blessing:
         report_digest=fields.fields("report", ("sha256",)).sha256("sha256"),
         issued=issued,
         expires=expires,
+        evidence=evidence_kinds.read(fields),
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from base import text_forms
 from base.json_fields import Fields, Source
+from release import evidence as evidence_kinds
 from release import statement
 from release.statement import Statement
 
@@ -37,6 +38,7 @@ class Provenance:
         run_id: the training run.
         started: time when training started.
         finished: time when the package was complete.
+        evidence: what it was judged on when it was made, of `release.evidence.KINDS`.
     """
 
     package_digest: str
@@ -53,6 +55,7 @@ class Provenance:
     run_id: str
     started: datetime
     finished: datetime
+    evidence: tuple[str, ...] = (evidence_kinds.SIMULATED,)
 
     def statement(self) -> bytes:
         """Returns the canonical bytes of the in-toto statement."""
@@ -72,6 +75,7 @@ class Provenance:
                 "training_config": self.training_config,
                 "export_target": self.export_target,
                 "safety_version": self.safety_version,
+                **evidence_kinds.to_fields(self.evidence),
             },
             "internalParameters": {"hardware": self.hardware},
             "resolvedDependencies": [
@@ -118,7 +122,9 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
     )
     build.one_of("buildType", (BUILD_TYPE,))
     external = build.fields(
-        "externalParameters", ("training_config", "export_target", "safety_version")
+        "externalParameters",
+        ("training_config", "export_target", "safety_version"),
+        optional=(evidence_kinds.KEY,),
     )
     internal = build.fields("internalParameters", ("hardware",))
     dataset, code = _dependencies(build)
@@ -144,6 +150,7 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
         run_id=metadata.text("invocationId"),
         started=text_forms.parse_time(metadata.text("startedOn"), source),
         finished=text_forms.parse_time(metadata.text("finishedOn"), source),
+        evidence=evidence_kinds.read(external),
     )
 
 

@@ -20,6 +20,7 @@ from base.json_fields import Fields, Source, decode
 from release import (
     blessing,
     canary,
+    evidence,
     package,
     package_folder,
     provenance,
@@ -166,7 +167,7 @@ def verify_package(
         UntrustedError: one of its subclasses, for the signatures of either statement.
         MalformedError: a statement has another form.
         WrongSubjectError: a statement is about another package or contradicts
-            package.json.
+            package.json, or the blessing names other evidence than its report holds.
         NotBlessedError: the verdict is not `blessed`.
         ExpiredError: the blessing has expired.
         TimeTooFarError: a statement was issued later than now, by more than a day.
@@ -311,6 +312,14 @@ def _check_evaluation(intact: IntactPackage, verdict: Blessing) -> None:
             folder / package.EVALUATION,
             f"sha256 {verdict.report_digest}, which the blessing names",
             found,
+        )
+    held = evidence.find(raw, folder / package.EVALUATION)
+    if held != verdict.evidence:
+        raise WrongSubjectError(
+            folder / package.BLESSING,
+            f"a verdict on {' and '.join(held)} evidence, as its report holds",
+            " and ".join(verdict.evidence),
+            "bless the package again with //cloud:bless",
         )
 
 

@@ -25,10 +25,12 @@ from edge.ota.decide import Installed, Move, Origin
 from edge.ota.state_folder import StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
+from release.evidence import HELD_OUT, SIMULATED, TRIALS
 from release.trusted_keys import TrustedKeys
 from release.verification import VerifiedPackage, verify_package
 
 _NO_POINTER: Final = "no file names the package"
+_JUDGED: Final = {HELD_OUT: "held-out episodes", TRIALS: "trials on a robot"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ class ActivePackage:
 
     @property
     def summary(self) -> str:
-        """Says on one line what runs."""
+        """Says on one line what runs, and what it was judged on but in simulation."""
+        judged = self.package.blessing.evidence
+        if SIMULATED in judged:
+            return self._describe()
+        names = " and ".join(_JUDGED[kind] for kind in judged)
+        return f"{self._describe()}; judged on {names}, not in simulation"
+
+    def _describe(self) -> str:
         found = self.installed
         package = f"package {found.digest[:12]}"
         if found.origin is Origin.SEED and found.fell_back_from is None:

@@ -279,3 +279,22 @@ def test_pointer_of_the_first_format_is_read(robot: UpdatedRobot) -> None:
     (robot.state.root / "newest_time").unlink()
     assert robot.open().installed == robot.read_installed()
     assert robot.update().move is Move.KEEP
+
+
+def test_summary_says_what_a_package_was_judged_on_if_not_in_simulation(
+    robot: UpdatedRobot,
+) -> None:
+    active = robot.open()
+    assert "judged" not in active.summary
+    for evidence, said in (
+        (("held-out",), "; judged on held-out episodes, not in simulation"),
+        (
+            ("held-out", "trials"),
+            "; judged on held-out episodes and trials on a robot, not in simulation",
+        ),
+        (("simulated", "trials"), ""),
+    ):
+        ruling = dataclasses.replace(active.package.blessing, evidence=evidence)
+        package = dataclasses.replace(active.package, blessing=ruling)
+        other = dataclasses.replace(active, package=package)
+        assert other.summary == active.summary + said

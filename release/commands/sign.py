@@ -23,7 +23,7 @@ from base import command_line, path_flags, plain_file, text_forms
 from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, decode_canonical
-from release import channel, package, verification
+from release import channel, evidence, package, verification
 from release.blessing import VERDICTS, Blessing
 from release.errors import WrongSubjectError
 from release.limits import LIMITS
@@ -152,7 +152,7 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
     if not _REASONS.value:
         raise app.UsageError("--reason is required for this role")
     intact = verification.verify_integrity(folder)
-    report = _read_report(Path(_require(_REPORT)), intact.digest)
+    report, kinds = _read_report(Path(_require(_REPORT)), intact.digest)
     now = datetime.now(UTC)
     days = _BLESSING_DAYS.value
     verdict = Blessing(
@@ -162,12 +162,13 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
         report_digest=sha256_bytes(report),
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
+        evidence=kinds,
     )
     sign_statements.sign_blessing(folder, verdict, report, keys)
 
 
-def _read_report(file: Path, package_digest: str) -> bytes:
-    """Returns the report that a verdict on this package rests on.
+def _read_report(file: Path, package_digest: str) -> tuple[bytes, tuple[str, ...]]:
+    """Returns the report that a verdict on this package rests on, and its evidence.
 
     Raises:
         MalformedError: the file is not an evaluation report.
@@ -175,17 +176,26 @@ def _read_report(file: Path, package_digest: str) -> bytes:
     """
     raw = plain_file.read(file, LIMITS.evaluation_bytes)
     remedy = "name the run's evaluation.json, which the verdict rests on"
+    subjects = []
     try:
-        value = decode_canonical(raw, file, LIMITS.evaluation_bytes)
-        others = tuple(value) if isinstance(value, dict) else ()
-        keys = ("schema_version", "package_digest", "tasks")
-        subject = Fields(value, file, keys, optional=others).sha256("package_digest")
+        # The joined file as well as each report in it is canonical.
+        decode_canonical(raw, file, LIMITS.evaluation_bytes)
+        parts = evidence.split(raw, file)
+        for kind, part in parts.items():
+            value = decode_canonical(part, file, LIMITS.evaluation_bytes)
+            others = tuple(value) if isinstance(value, dict) else ()
+            keys = ["schema_version", "package_digest"]
+            if kind == evidence.SIMULATED:
+                keys.append("tasks")
+            fields = Fields(value, file, keys, optional=others)
+            subjects.append(fields.sha256("package_digest"))
     except MalformedError as e:
         raise MalformedError(file, "an evaluation report", e.got, remedy) from e
-    if subject != package_digest:
-        expected = f"a report about package {package_digest}"
-        raise WrongSubjectError(file, expected, subject, remedy)
-    return raw
+    for subject in subjects:
+        if subject != package_digest:
+            expected = f"a report about package {package_digest}"
+            raise WrongSubjectError(file, expected, subject, remedy)
+    return raw, tuple(parts)
 
 
 def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:

@@ -72,6 +72,7 @@ def main(argv: list[str]) -> None:
         _print_package(verified.manifest)
         command_line.say(f"run      {verified.provenance.run_id}")
         command_line.say(f"verdict  {verified.blessing.verdict}")
+        command_line.say(f"evidence {', '.join(verified.blessing.evidence)}")
 
 
 def _print_package(manifest: PackageManifest) -> None:
