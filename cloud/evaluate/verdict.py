@@ -14,9 +14,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+from collections.abc import Sequence
 
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
+from release import evidence as evidence_kinds
 
 _MORE_EPISODES = (
     "too few evaluation episodes to tell, give more with --evaluation_episodes"
@@ -78,11 +80,11 @@ class Gates:
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
+class Baseline[Report = EvaluationReport]:
     """The package now on the channel and its evaluation, if there is one."""
 
     package_digest: str
-    report: EvaluationReport | None
+    report: Report | None
     problem: str = ""
     """Why there is no report, else empty."""
 
@@ -98,12 +100,21 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """The verdict on one package and every finding behind it."""
+    """The verdict on one package and every finding behind it.
+
+    Attributes:
+        package_digest: digest of the package.
+        report_digest: digest of the report that it rests on.
+        verdict: what was decided.
+        findings: the outcome of every gate.
+        evidence: what the report holds, of `release.evidence.KINDS`.
+    """
 
     package_digest: str
     report_digest: str
     verdict: Verdict
     findings: tuple[Finding, ...]
+    evidence: tuple[str, ...] = (evidence_kinds.SIMULATED,)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -123,22 +134,30 @@ def decide(
         baseline: the package now on the channel; None if the channel has none, as
             every new channel does, which does not count against a package.
     """
-    findings = [
+    findings = find(report, gates, baseline)
+    return conclude(report.package_digest, report.digest, findings)
+
+
+def find(
+    report: EvaluationReport, gates: Gates, baseline: Baseline | None
+) -> list[Finding]:
+    """Returns the outcome of every gate; arguments as `decide`."""
+    return [
         *_success_findings(report, gates),
-        _at_most(
+        at_most(
             "held-out loss before export",
             report.held_out_loss,
             gates.maximum_held_out_loss,
             "",
             "was not measured, for want of held-out episodes in the dataset",
         ),
-        _at_most(
+        at_most(
             "step latency",
             report.step_latency_p50_us,
             gates.maximum_step_latency_us,
             " us",
         ),
-        _at_most(
+        at_most(
             "safety violations",
             report.safety_violations,
             gates.maximum_safety_violations,
@@ -146,6 +165,15 @@ def decide(
         ),
         *_baseline_findings(report, gates, baseline),
     ]
+
+
+def conclude(
+    package_digest: str,
+    report_digest: str,
+    findings: Sequence[Finding],
+    evidence: tuple[str, ...] = (evidence_kinds.SIMULATED,),
+) -> Decision:
+    """Returns the verdict that these findings, at least one, lead to."""
     verdicts = {finding.verdict for finding in findings}
     if Verdict.REFUSED in verdicts:
         verdict = Verdict.REFUSED
@@ -153,7 +181,7 @@ def decide(
         verdict = Verdict.UNDECIDED
     else:
         verdict = Verdict.BLESSED
-    return Decision(report.package_digest, report.digest, verdict, tuple(findings))
+    return Decision(package_digest, report_digest, verdict, tuple(findings), evidence)
 
 
 def _success_findings(report: EvaluationReport, gates: Gates) -> list[Finding]:
@@ -180,9 +208,10 @@ def _at_least(gate: str, success: SuccessRate, minimum: float) -> Finding:
     return Finding(gate, Verdict.UNDECIDED, f"{found}; {_MORE_EPISODES}")
 
 
-def _at_most(
+def at_most(
     gate: str, value: float | None, maximum: float, unit: str, missing: str = ""
 ) -> Finding:
+    """Judges a number that was measured or not: passed up to `maximum`, with a unit."""
     if value is None or not math.isfinite(value):
         return Finding(gate, Verdict.UNDECIDED, missing or "was not measured")
     limit = "any" if math.isinf(maximum) else f"{maximum:.6g}{unit}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cloud.evaluate.held_out_report import EpisodeError, HeldOutReport
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.index import schema
@@ -54,3 +55,34 @@ def evaluation_report(**changes: Any) -> EvaluationReport:
         "safety_violations": 0,
     }
     return EvaluationReport(**(fields | changes))
+
+
+def episode_error(
+    number: int, error: float = 0.02, task: str = "pour", **changes: str
+) -> EpisodeError:
+    """Returns the error on one episode of one robot on one day, unless changed."""
+    slices = {
+        "task": task,
+        "robot": "robot 1",
+        "day": "day 1",
+        "actor": "human",
+        "outcome": "success",
+    }
+    return EpisodeError(f"{number:064x}", 50, error, 0.4, slices | changes)
+
+
+def held_out_report(**changes: Any) -> HeldOutReport:
+    """Returns a report that passes every default gate, unless changed."""
+    fields: dict[str, Any] = {
+        "package_digest": "a" * 64,
+        "manifest_digest": "d" * 64,
+        "split_by": ("robot_hash", "date"),
+        "action_minimum": (-1.0, -1.0),
+        "action_maximum": (1.0, 1.0),
+        "episodes": tuple(episode_error(k) for k in range(12)),
+        "step_latency_p50_us": 80.0,
+        "step_latency_p99_us": 120.0,
+        "steps": 600,
+        "safety_violations": 0,
+    }
+    return HeldOutReport(**(fields | changes))
