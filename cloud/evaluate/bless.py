@@ -1,14 +1,18 @@
-"""Reaches the verdict on a package by its report, and signs it where a key is given.
+"""Reaches the verdict on a package by its reports, and signs it where a key is given.
 
     ./bazelw run //cloud:bless -- --package=DIR --report=evaluation.json --first
     ./bazelw run //cloud:bless -- --package=DIR --report=evaluation.json \\
         --baseline_report=before.json --key_file=KEY
+    ./bazelw run //cloud:bless -- --package=DIR --report=held_out.json \\
+        --report=trials.json --first --key_file=KEY
 
-The report is that of //cloud:evaluate, or of a run of //cloud:train. A channel that has
-a package wants to know that the new one is no worse: --baseline_report is the report of
-that package on the same tasks and seeds. Exit code 0 if blessed, 1 if refused, 3 if
-undecided. With --key_file the verdict is signed into the package, whatever it is;
-//release:publish takes only a blessed one.
+A report is that of //cloud:evaluate, or of a run of //cloud:train, or the record that
+//edge:trials wrote. Each kind has gates of its own, all of those that are given must be
+passed, and the blessing names the kinds. A channel that has a package wants to know
+that the new one is no worse: --baseline_report is the report of that package on the
+same tasks and seeds, or on the same held-out episodes. Trials hold both packages. Exit
+code 0 if blessed, 1 if refused, 3 if undecided. With --key_file the verdict is signed
+into the package, whatever it is; //release:publish takes only a blessed one.
 """
 
 from __future__ import annotations
@@ -20,11 +24,10 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, path_flags, plain_file, record_flags
-from cloud.errors import EvaluationReportError
-from cloud.evaluate import report
-from cloud.evaluate.report import EvaluationReport
-from cloud.evaluate.verdict import Baseline, Decision, Gates, Verdict, decide
+from base import command_line, path_flags, record_flags
+from cloud.evaluate import judged_reports
+from cloud.evaluate.held_out_verdict import HeldOutGates
+from cloud.evaluate.verdict import Decision, Gates, Verdict
 from release import verification
 from release.blessing import Blessing
 from release.signing import sign_statements
@@ -33,13 +36,17 @@ from release.signing.private_keys import PrivateKey
 EXIT_CODES = {Verdict.BLESSED: 0, Verdict.REFUSED: 1, Verdict.UNDECIDED: 3}
 
 _PACKAGE = flags.DEFINE_string("package", None, "folder of a package", required=True)
-_REPORT = flags.DEFINE_string(
-    "report", None, "evaluation report of this package", required=True
-)
-_BASELINE = flags.DEFINE_string(
-    "baseline_report",
+_REPORTS = flags.DEFINE_multi_string(
+    "report",
     None,
-    "report of the package that is on the channel now, of the same tasks and seeds",
+    "report of this package; may be repeated, once for each kind",
+    required=True,
+)
+_BASELINES = flags.DEFINE_multi_string(
+    "baseline_report",
+    [],
+    "report of the package that is on the channel now, of the same tasks and seeds or "
+    "of the same held-out episodes; may be repeated",
 )
 _FIRST = flags.DEFINE_bool("first", False, "the channel has no package yet")
 _KEY_FILES = flags.DEFINE_multi_string(
@@ -48,7 +55,7 @@ _KEY_FILES = flags.DEFINE_multi_string(
     "private key file that signs the verdict, mode 0600; may be repeated; default: "
     "the verdict is shown and not signed",
 )
-record_flags.define(Gates)
+record_flags.define(Gates, HeldOutGates)
 path_flags.folders("package")
 path_flags.files("report", "baseline_report", "key_file")
 
@@ -57,43 +64,35 @@ def main(argv: list[str]) -> int:
     """Decides, shows every gate, and signs if a key is given."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    if bool(_BASELINE.value) == _FIRST.value:
+    if bool(_BASELINES.value) == _FIRST.value:
         raise app.UsageError(
             "give either --baseline_report or, for a channel without a package, --first"
         )
     try:
-        gates = record_flags.read(Gates)
+        gates, held_out_gates = map(record_flags.read, (Gates, HeldOutGates))
     except ValueError as e:
         raise app.UsageError(f"--{e}") from e
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
     package = verification.verify_integrity(Path(_PACKAGE.value), None)
-    found = _read(Path(_REPORT.value))
-    if found.package_digest != package.digest:
-        raise EvaluationReportError(
-            _REPORT.value,
-            f"a report of package {package.digest[:12]}",
-            f"one of {found.package_digest[:12]}",
-            "evaluate this package with //cloud:evaluate",
-        )
+    found = judged_reports.read([Path(path) for path in _REPORTS.value])
+    found.require_package(package.digest)
     baseline = None
-    if _BASELINE.value:
-        before = _read(Path(_BASELINE.value))
-        baseline = Baseline(before.package_digest, before)
-    decision = decide(found, gates, baseline)
+    if _BASELINES.value:
+        baseline = judged_reports.read([Path(path) for path in _BASELINES.value])
+    decision = judged_reports.decide(found, baseline, gates, held_out_gates)
     for finding in decision.findings:
         command_line.say(f"{finding.verdict:<9} {finding.gate}: {finding.reason}")
     if keys:
-        _sign(package.folder, decision, found, keys)
-    command_line.say(f"verdict   {decision.verdict}{'' if keys else ', not signed'}")
+        _sign(package.folder, decision, found.encode(), keys)
+    on = decision.on_evidence
+    command_line.say(
+        f"verdict   {decision.verdict}{on}{'' if keys else ', not signed'}"
+    )
     return EXIT_CODES[decision.verdict]
 
 
-def _read(path: Path) -> EvaluationReport:
-    return report.parse(plain_file.read(path, report.LIMIT_BYTES), path)
-
-
 def _sign(
-    folder: Path, decision: Decision, found: EvaluationReport, keys: list[PrivateKey]
+    folder: Path, decision: Decision, report: bytes, keys: list[PrivateKey]
 ) -> None:
     blessing = Blessing(
         package_digest=decision.package_digest,
@@ -101,8 +100,9 @@ def _sign(
         reasons=decision.reasons,
         report_digest=decision.report_digest,
         issued=datetime.now(UTC),
+        evidence=decision.evidence,
     )
-    sign_statements.sign_blessing(folder, blessing, found.encode(), keys)
+    sign_statements.sign_blessing(folder, blessing, report, keys)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The verdict on a report, as a command: shown, signed where there is a key."""
 
+import base64
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,90 @@ def test_channel_that_is_neither_new_nor_compared_with_is_wrong_usage(
     made: Made, flags: tuple[str, ...]
 ) -> None:
     assert made.bless(*flags).code == 2
+
+
+def held_out(made: Made, path: Path, **changes: Any) -> Path:
+    found = records.held_out_report(**{"package_digest": made.digest} | changes)
+    path.write_bytes(found.encode())
+    return path
+
+
+def bless_held_out(made: Made, *flags: str) -> command.Finished:
+    report = made.package.with_name("held_out.json")
+    return command.run(BLESS, f"--package={made.package}", f"--report={report}", *flags)
+
+
+def test_package_blessed_on_held_out_episodes_says_so_wherever_it_is_looked_at(
+    made: Made, tmp_path: Path
+) -> None:
+    report = held_out(made, tmp_path / "held_out.json")
+    done = bless_held_out(made, "--first", f"--key_file={made.key}")
+    assert (done.code, done.err) == (0, "")
+    *gates, last = done.out.splitlines()
+    assert last == "verdict   blessed on held-out evidence"
+    assert all(line.startswith("blessed   held-out episodes: ") for line in gates)
+    made.verify()
+    blessing = (made.package / "blessing.intoto.jsonl").read_bytes()
+    assert b'"evidence":["held-out"]' in base64.b64decode(
+        json.loads(blessing)["payload"]
+    )
+    assert (made.package / "evaluation.json").read_bytes() == report.read_bytes()
+    keyring = tmp_path / "keyring.json"
+    keyring.write_bytes(made.release.trusted.encode())
+    shown = command.run(
+        "release.commands.verify",
+        f"--package={made.package}",
+        f"--keyring={keyring}",
+    )
+    assert "evidence held-out" in shown.out.splitlines(), shown.err
+
+
+def test_both_kinds_of_evidence_must_pass_and_are_kept_in_one_file(
+    made: Made, tmp_path: Path
+) -> None:
+    report = held_out(made, tmp_path / "held_out.json")
+    done = made.bless(f"--report={report}", "--first", f"--key_file={made.key}")
+    assert done.code == 0, done.err
+    assert done.out.endswith("blessed on simulated and held-out evidence\n")
+    made.verify()
+    far = tuple(records.episode_error(k, error=0.5) for k in range(12))
+    held_out(made, report, episodes=far)
+    done = made.bless(f"--report={report}", "--first", f"--key_file={made.key}")
+    assert done.code == 1
+    with pytest.raises(NotBlessedError):
+        made.verify()
+
+
+def test_held_out_package_is_compared_with_the_channels_on_the_same_episodes(
+    made: Made, tmp_path: Path
+) -> None:
+    worse = tuple(records.episode_error(k, error=0.04 + 0.001 * k) for k in range(12))
+    held_out(made, tmp_path / "held_out.json", episodes=worse)
+    before = held_out(made, tmp_path / "before.json", package_digest="b" * 64)
+    done = bless_held_out(made, f"--baseline_report={before}")
+    assert done.code == 1
+    assert "refused   held-out episodes: against the channel: error 0.04" in done.out
+
+
+def test_channel_judged_in_a_simulator_decides_nothing_about_held_out_episodes(
+    made: Made, tmp_path: Path
+) -> None:
+    held_out(made, tmp_path / "held_out.json")
+    before = made.write_report(tmp_path / "before.json", package_digest="b" * 64)
+    done = bless_held_out(made, f"--baseline_report={before}")
+    assert done.code == 3
+    assert "names no report of this kind" in done.out
+
+
+def test_same_kind_twice_or_of_another_package_is_one_line(
+    made: Made, tmp_path: Path
+) -> None:
+    held_out(made, tmp_path / "held_out.json")
+    done = bless_held_out(made, f"--report={tmp_path / 'held_out.json'}", "--first")
+    assert done.code == 1
+    assert "a second one of held-out evidence" in done.err
+    held_out(made, tmp_path / "held_out.json", package_digest="c" * 64)
+    done = made.bless(f"--report={tmp_path / 'held_out.json'}", "--first")
+    assert done.code == 1
+    assert done.err.count("\n") == 1 and "cccccccccccc" in done.err
+    assert not (made.package / "blessing.intoto.jsonl").exists()

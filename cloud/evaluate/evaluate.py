@@ -1,11 +1,15 @@
-"""Drives any package as the main job does, and writes the report.
+"""Evaluates any package as the main job does, and writes the report.
 
     ./bazelw run //cloud:evaluate -- --package=DIR
     ./bazelw run //cloud:evaluate -- --package=DIR --evaluation_seed=20000 \\
         --evaluation_episodes=100 --output=evaluation.json
+    ./bazelw run //cloud:evaluate -- --package=DIR --environment=none \\
+        --dataset=VERSION --output=held_out.json
 
 The robot's own program drives the package's step on simulated robots, on seeds that it
 has not seen. The held-out loss is the one that the package states of its training.
+For a robot that no simulator has, the program replays the held-out episodes of a
+dataset to the package instead, and the report says how close it comes to them.
 //cloud:bless reaches the verdict on the report.
 """
 
@@ -21,8 +25,10 @@ from rich.console import Console
 
 from base import command_line, durable_file, path_flags, record_flags
 from cloud.console import WorkProgress, open_console
-from cloud.errors import EvaluationReportError
-from cloud.evaluate import report, rollouts
+from cloud.dataset import split
+from cloud.errors import DatasetError, EvaluationReportError
+from cloud.evaluate import held_out_table, replays, report, rollouts
+from cloud.evaluate.held_out_report import HeldOutReport
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.evaluate.success_rate import interval_text, percent_text
@@ -37,6 +43,12 @@ _PACKAGE = flags.DEFINE_string("package", None, "folder of a package", required=
 _TASKS = flags.DEFINE_multi_string(
     "task", [], "task to drive; may be repeated; default: all of the package"
 )
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "folder or URI of the dataset version whose held-out episodes are replayed, with "
+    "--environment=none; default: none",
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "file of the report, for //cloud:bless; default: none is written"
 )
@@ -44,7 +56,7 @@ _LOGS = flags.DEFINE_string(
     "logs", None, "folder for logs of the robot's program; default: none are kept"
 )
 record_flags.define(EvaluateSettings)
-path_flags.folders("package", "logs")
+path_flags.folders("package", "logs", "dataset")
 path_flags.files("output")
 
 
@@ -56,14 +68,22 @@ def main(argv: list[str]) -> None:
         settings = record_flags.read(EvaluateSettings)
     except ValueError as e:
         raise app.UsageError(f"--{e}") from e
+    if bool(_DATASET.value) == settings.is_simulated:
+        raise app.UsageError("give --dataset with --environment=none, and only then")
     if _OUTPUT.value:
         durable_file.check_writable(Path(_OUTPUT.value))
     package = verification.verify_integrity(Path(_PACKAGE.value), TARGET)
     console = open_console()
     with tempfile.TemporaryDirectory(prefix="evaluation-") as name:
         logs = Path(_LOGS.value or name)
-        found = evaluate(package, settings, _TASKS.value, logs, console)
-    show(found, console)
+        found: EvaluationReport | HeldOutReport
+        if settings.is_simulated:
+            found = evaluate(package, settings, _TASKS.value, logs, console)
+            show(found, console)
+        else:
+            work = Path(name, "offsets")
+            found = compare(package, settings, _TASKS.value, logs, work, console)
+            held_out_table.show(found, console)
     if _OUTPUT.value:
         durable_file.write(Path(_OUTPUT.value), found.encode())
         command_line.say(f"report    {_OUTPUT.value}")
@@ -90,16 +110,8 @@ def evaluate(
         ProgramMissingError, ProgramFailedError, RolloutSummaryError: see
             `rollouts.evaluate_package`.
     """
-    known = package.manifest.robot.tasks
-    if unknown := sorted(set(tasks) - set(known)):
-        raise EvaluationReportError(
-            f"--task={unknown[0]}",
-            f"one of {', '.join(known)}",
-            "another task",
-            "name a task that the package was trained on",
-        )
     metadata = package.manifest.metadata
-    trials = settings.trials(tuple(tasks) or known)
+    trials = settings.trials(_choose_tasks(package, tasks))
     with WorkProgress(console, "evaluate", trials.episodes, "episodes") as progress:
         return rollouts.evaluate_package(
             trials,
@@ -111,6 +123,68 @@ def evaluate(
             logs,
             lambda done: progress.show(done, ""),
         )
+
+
+def compare(
+    package: IntactPackage,
+    settings: EvaluateSettings,
+    tasks: list[str],
+    logs: Path,
+    work: Path,
+    console: Console,
+) -> HeldOutReport:
+    """Replays the held-out episodes of --dataset to a package; returns the report.
+
+    Args:
+        package: the package.
+        settings: number of episodes and of processes.
+        tasks: what to replay; nothing for every task of the package.
+        logs: folder for the robot's logs and summaries.
+        work: folder for offsets of the dataset.
+        console: where progress is shown.
+
+    Raises:
+        EvaluationReportError: the package knows no such task.
+        DatasetError: there is no dataset, or it holds no episode out of these tasks.
+        ProgramMissingError, ProgramFailedError, RolloutSummaryError: see
+            `replays.evaluate_package`.
+    """
+    chosen = _choose_tasks(package, tasks)
+    found = split.open_split(_DATASET.value or "", replays.HELD_OUT_SPLIT, work)
+    recordings = replays.Recordings(
+        found.episodes.select_tasks(chosen), found.manifest, settings.held_out_episodes
+    )
+    count = len(recordings.chosen)
+    if not count:
+        raise DatasetError(
+            _DATASET.value or "",
+            f"held-out episodes of {', '.join(chosen)}, the package's tasks",
+            f"episodes of {', '.join(found.episodes.tasks) or 'nothing'}",
+            "name another --dataset",
+        )
+    action = package.manifest.robot.action
+    with WorkProgress(console, "replay", count, "episodes") as progress:
+        return replays.evaluate_package(
+            recordings,
+            package.folder,
+            package.manifest,
+            (action.minimum, action.maximum),
+            settings.workers,
+            logs,
+            lambda done: progress.show(done, ""),
+        )
+
+
+def _choose_tasks(package: IntactPackage, tasks: list[str]) -> tuple[str, ...]:
+    known = package.manifest.robot.tasks
+    if unknown := sorted(set(tasks) - set(known)):
+        raise EvaluationReportError(
+            f"--task={unknown[0]}",
+            f"one of {', '.join(known)}",
+            "another task",
+            "name a task that the package was trained on",
+        )
+    return tuple(tasks) or known
 
 
 def show(found: EvaluationReport, console: Console) -> None:

@@ -33,8 +33,8 @@ def digest(episode: Episode) -> str:
 def open_recordings(
     folder: Path, held_out: Sequence[Episode], most: int = 1000
 ) -> Recordings:
-    splits = {"train": [training_episodes.episodes(2)], "val": [held_out]}
-    dataset_version.write(folder / "version", splits)
+    train = training_episodes.episodes(2)
+    dataset_version.write(folder / "version", {"train": [train], "val": [held_out]})
     found = dataset_split.open_split(folder / "version", "val", folder / "work")
     return Recordings(found.episodes, found.manifest, most)
 
@@ -205,7 +205,8 @@ def test_only_steps_that_are_worth_imitating_and_were_replayed_count() -> None:
     one = recorded([[0.0], [1.0], [1.0]], counts=[False, True, True])
     proposed = {one.sha256: np.array([[1.0], [0.9]])}
     (found,) = replays.compare([one], proposed, (-1.0,), (1.0,))
-    assert (found.steps, found.error) == (1, pytest.approx(0.1))
+    assert found.steps == 1
+    assert found.error == pytest.approx(0.1)
     none = recorded([[0.0], [1.0]], counts=[False, True])
     with pytest.raises(DatasetError, match="a step to imitate"):
         replays.compare([none], {none.sha256: np.array([[0.0]])}, (-1.0,), (1.0,))

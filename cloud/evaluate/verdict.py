@@ -117,6 +117,13 @@ class Decision:
     evidence: tuple[str, ...] = (evidence_kinds.SIMULATED,)
 
     @property
+    def on_evidence(self) -> str:
+        """What is said behind the verdict; nothing for simulated episodes alone."""
+        if self.evidence == (evidence_kinds.SIMULATED,):
+            return ""
+        return f" on {' and '.join(self.evidence)} evidence"
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The findings that led to the verdict: the failures, or all if blessed."""
         decisive = [f for f in self.findings if f.verdict is self.verdict]
