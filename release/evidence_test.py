@@ -11,9 +11,8 @@ from base.errors import MalformedError
 from release import blessing, evidence, package, verification
 from release.blessing import Blessing
 from release.errors import WrongSubjectError
-from release.signing import sign_statements
 from release.testing import tiny_release
-from release.testing.tiny_release import Release
+from release.testing.tiny_release import Release, sign_statements
 
 ON_RECORDINGS = (evidence.HELD_OUT,)
 ON_BOTH = (evidence.HELD_OUT, evidence.TRIALS)

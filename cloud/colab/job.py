@@ -11,6 +11,7 @@ from base.store.store import open_store
 from cloud import locations, programs
 from cloud.colab import stored_package
 from cloud.evaluate import trajectories as sample_trajectories
+from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.evaluate.verdict import Gates
 from cloud.job import checkpoint_store, plots
@@ -81,8 +82,9 @@ class Ran:
     @property
     def success(self) -> str:
         """Plot of success per task with intervals, package beside expert, SVG."""
-        tasks = self.outcome.evaluation.tasks
-        model = {task: result.success for task, result in tasks.items()}
+        found = self.outcome.evaluation
+        assert isinstance(found, EvaluationReport), "a notebook's robots are simulated"
+        model = {task: result.success for task, result in found.tasks.items()}
         return plots.success_per_task(model, self.outcome.expert)
 
     @property

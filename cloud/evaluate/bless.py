@@ -69,7 +69,8 @@ def main(argv: list[str]) -> int:
             "give either --baseline_report or, for a channel without a package, --first"
         )
     try:
-        gates, held_out_gates = map(record_flags.read, (Gates, HeldOutGates))
+        gates = record_flags.read(Gates)
+        held_out_gates = record_flags.read(HeldOutGates)
     except ValueError as e:
         raise app.UsageError(f"--{e}") from e
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from base.errors import ContinuonError
 from base.store.store import Store
+from cloud.evaluate import judged_reports
 from cloud.evaluate import report as evaluation_report
+from cloud.evaluate.judged_reports import JudgedReports
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.verdict import Baseline
 from release import channel_verification, package, verification
@@ -60,10 +62,10 @@ def fetch(
     return verification.verify_package(into, trusted, now, None, entry.digest)
 
 
-def find_report(
+def find_reports(
     store: Store, family: str, fetched: VerifiedPackage
-) -> EvaluationReport | None:
-    """Returns the report that a package was blessed for; None if it cannot be found.
+) -> JudgedReports | None:
+    """Returns the reports that a package was blessed for; None if it cannot be found.
 
     Raises:
         EvaluationReportError: the report whose digest the blessing names does not
@@ -74,19 +76,27 @@ def find_report(
         raw = store.get(path, evaluation_report.LIMIT_BYTES)
     except ContinuonError:
         return None
-    report = evaluation_report.parse(raw, path)
+    reports = judged_reports.parse([(raw, path)], path)
     named = fetched.blessing.report_digest
-    same = report.digest == named and report.package_digest == fetched.digest
-    return report if same else None
+    same = reports.digest == named and reports.package_digest == fetched.digest
+    return reports if same else None
 
 
-def baseline(
+def find_report(
+    store: Store, family: str, fetched: VerifiedPackage
+) -> EvaluationReport | None:
+    """Returns that of the reports that is of simulated episodes; see `find_reports`."""
+    reports = find_reports(store, family, fetched)
+    return None if reports is None else reports.simulated
+
+
+def baseline[Report](
     state: ChannelState,
     fetch_package: Callable[[PackageEntry], VerifiedPackage],
-    find_report: Callable[[VerifiedPackage], EvaluationReport | None],
-    evaluate: Callable[[VerifiedPackage], EvaluationReport],
-    same_trials: Callable[[EvaluationReport], bool],
-) -> Baseline | None:
+    find_report: Callable[[VerifiedPackage], Report | None],
+    evaluate: Callable[[VerifiedPackage], Report],
+    same_trials: Callable[[Report], bool],
+) -> Baseline[Report] | None:
     """Finds or makes the evaluation of the package now on the channel.
 
     A package that cannot be fetched or evaluated gives a baseline without a report,

@@ -59,7 +59,8 @@ class EvaluatingRobot:
                 f"episodes of a {self.robot_model} at {self.control_hz:g} control "
                 f"steps per second, as {self.environment} is",
                 f"a {robot_model} at {control_hz:g}",
-                "train on episodes of this robot, or name another --environment",
+                "train on episodes of this robot, or name another --environment; none "
+                "if no simulator has the dataset's robot",
             )
 
 
@@ -90,7 +91,8 @@ def require_fit(trials: Trials, dataset: str, spec: EpisodeSpec) -> EvaluatingRo
                 dataset,
                 f"{found[0]} numbers of state and {found[1]} of action, as {robot} has",
                 f"{wanted[0]} and {wanted[1]}",
-                "train on a dataset of this robot, or name another --environment",
+                "train on a dataset of this robot, or name another --environment; none "
+                "if no simulator has the dataset's robot",
             )
     first = episodes[0]
     return EvaluatingRobot(
@@ -116,7 +118,8 @@ def _record(trials: Trials, dataset: str, folder: Path) -> Sequence[Episode]:
             dataset,
             f"tasks that {trials.environment} can evaluate a model on",
             programs.last_line(log) or e.got,
-            "name some of them in --tasks, or another --environment",
+            "name some of them in --tasks, or another --environment; none if no "
+            "simulator has this robot",
         ) from e
     return [
         reader.read_episode(path)

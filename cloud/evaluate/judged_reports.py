@@ -63,6 +63,11 @@ class JudgedReports:
                     "evaluate this package with //cloud:evaluate",
                 )
 
+    def of_kind[Report](self, report: Report | None) -> Baseline[Report]:
+        """Returns one of these reports as that of the package now on the channel."""
+        problem = "" if report else "--baseline_report names no report of this kind"
+        return Baseline(self.package_digest, report, problem)
+
     def encode(self) -> bytes:
         """Returns the canonical bytes of the file of all reports."""
         return evidence.join([one.encode() for one in self._all], self.source)
@@ -135,18 +140,9 @@ def decide(
     """
     findings: list[Finding] = []
     if found.simulated is not None:
-        before = _baseline(baseline, baseline and baseline.simulated)
-        findings += verdict.find(found.simulated, gates, before)
+        driven = None if baseline is None else baseline.of_kind(baseline.simulated)
+        findings += verdict.find(found.simulated, gates, driven)
     if found.held_out is not None:
-        known = _baseline(baseline, baseline and baseline.held_out)
+        known = None if baseline is None else baseline.of_kind(baseline.held_out)
         findings += held_out_verdict.find(found.held_out, gates, held_out_gates, known)
     return conclude(found.package_digest, found.digest, findings, found.kinds)
-
-
-def _baseline[Report](
-    baseline: JudgedReports | None, of_kind: Report | None
-) -> Baseline[Report] | None:
-    if baseline is None:
-        return None
-    problem = "" if of_kind else "--baseline_report names no report of this kind"
-    return Baseline(baseline.package_digest, of_kind, problem)

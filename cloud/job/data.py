@@ -12,6 +12,7 @@ import dataclasses
 
 import jax
 
+from cloud import programs
 from cloud.dataset import recorded_robot, version
 from cloud.dataset import split as dataset_split
 from cloud.dataset.shard_check import Record
@@ -19,7 +20,9 @@ from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
 from cloud.evaluate import evaluating_robot
+from cloud.evaluate.bootstrap import FEWEST
 from cloud.evaluate.evaluating_robot import EvaluatingRobot
+from cloud.evaluate.rollouts import RUN_PROGRAM
 from cloud.job import action_limits
 from cloud.job.settings import JobSettings
 from cloud.package import build
@@ -91,7 +94,9 @@ def require_trainable(settings: JobSettings) -> None:
     spec, tasks = version.read_spec(uri), known_tasks(settings) or ("any",)
     model = trained_model.sizes(settings.train, spec, len(tasks))
     settings.publish.limits(spec.action_size)
-    feasible.require_senses(model, settings.evaluate.environment)
+    simulated = settings.evaluate.is_simulated
+    environment = settings.evaluate.environment if simulated else "a replay of episodes"
+    feasible.require_senses(model, environment)
     feasible.require_memory(
         settings.train, model, settings.run.mesh_shape, jax.local_devices()
     )
@@ -114,21 +119,32 @@ def known_tasks(settings: JobSettings) -> tuple[str, ...]:
 
 def require_robot(
     settings: JobSettings, tasks: tuple[str, ...], spec: EpisodeSpec
-) -> EvaluatingRobot:
+) -> EvaluatingRobot | None:
     """Asks the evaluating robot's program whether it has these tasks and sizes.
+
+    Returns:
+        The robot; None if there is none, and held-out episodes judge the package.
 
     Raises:
         UnsuitableRobotError: it has not.
         ProgramMissingError: `//edge:run` is not among this program's files.
     """
+    if not settings.evaluate.is_simulated:
+        programs.locate(RUN_PROGRAM)
+        return None
     trials = settings.evaluate.trials(tasks)
     return evaluating_robot.require_fit(trials, settings.dataset.name, spec)
 
 
 def require_exportable(
-    settings: JobSettings, data: Data, robot: EvaluatingRobot
+    settings: JobSettings, data: Data, robot: EvaluatingRobot | None
 ) -> list[str]:
     """Refuses data whose trained model would be refused later.
+
+    Args:
+        settings: settings of the job.
+        data: its data.
+        robot: the robot that evaluates; None if held-out episodes do.
 
     Returns:
         A line about each thing that a person should know before training.
@@ -140,7 +156,9 @@ def require_exportable(
             of several models recorded them.
     """
     name, manifest = settings.dataset.name, data.manifest
-    robot.require_same(name, robot_model(data, name), build.control_hz(data.train))
+    model, control_hz = robot_model(data, name), build.control_hz(data.train)
+    if robot is not None:
+        robot.require_same(name, model, control_hz)
     if not len(data.validation):
         raise DatasetError(
             name,
@@ -160,6 +178,8 @@ def require_exportable(
     held_out = data.validation.tasks
     if absent := [task for task in data.tasks if task not in held_out]:
         notes.append(f"no episode is held out of {', '.join(absent)}")
+    if robot is None:
+        notes += _describe_open_verdict(data)
     longer = sum(e.num_steps > build.SAFETY_MAX_STEPS for e in manifest.episodes)
     if longer:
         notes.append(
@@ -167,6 +187,21 @@ def require_exportable(
             f"{build.SAFETY_MAX_STEPS} steps after which a robot stops"
         )
     return notes
+
+
+def _describe_open_verdict(data: Data) -> list[str]:
+    """Says of which tasks too few episodes are held out for any verdict on them."""
+    held_out = [record.task for _, record in data.validation.records]
+    few = {
+        task: count for task in data.tasks if (count := held_out.count(task)) < FEWEST
+    }
+    if not few:
+        return []
+    counted = ", ".join(f"{task} ({count})" for task, count in few.items())
+    return [
+        f"fewer than {FEWEST} episodes are held out of {counted}: the verdict will be "
+        "refused or undecided; hold out more (split.val_groups)"
+    ]
 
 
 def robot_model(data: Data, dataset: str) -> str:

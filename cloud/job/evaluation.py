@@ -16,14 +16,20 @@ from rich.console import Console
 
 from base import durable_file
 from cloud.console import WorkProgress
-from cloud.evaluate import channel_baseline, expert_baseline, int8_choice, trajectories
+from cloud.evaluate import (
+    channel_baseline,
+    expert_baseline,
+    int8_choice,
+    trajectories,
+    verdict,
+)
 from cloud.evaluate import rollouts as evaluate
 from cloud.evaluate.int8_choice import StepChoice
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.rollouts import Trials
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
-from cloud.evaluate.verdict import Baseline
+from cloud.evaluate.verdict import Baseline, Decision
 from cloud.job.destination import Destination
 from cloud.job.run_folder import RunFolder
 from cloud.job.settings import JobSettings
@@ -36,6 +42,7 @@ class JobEvaluation:
     """The trials of one run, and where their results are written.
 
     Attributes:
+        settings: settings of the job.
         trials: the episodes for the package, the channel's package and the expert.
         manifest_digest: digest of the dataset's manifest, 64 hex characters.
         workers: number of parallel processes.
@@ -43,6 +50,7 @@ class JobEvaluation:
         console: where progress is shown.
     """
 
+    settings: JobSettings
     trials: Trials
     manifest_digest: str
     workers: int
@@ -81,8 +89,12 @@ class JobEvaluation:
         durable_file.write(folder.evaluation, evaluation.encode())
         return evaluation, samples
 
-    def baseline(self, destination: Destination, family: str) -> Baseline | None:
-        """Finds or makes the evaluation of the channel's package on the same trials."""
+    def judge(self, found: EvaluationReport, destination: Destination) -> Decision:
+        """Reaches the verdict, against the channel's package on the same trials."""
+        before = self._baseline(destination, self.settings.publish.family)
+        return verdict.decide(found, self.settings.gates, before)
+
+    def _baseline(self, destination: Destination, family: str) -> Baseline | None:
         with tempfile.TemporaryDirectory(dir=self.folder.path) as name:
             return channel_baseline.baseline(
                 destination.channel,
@@ -166,5 +178,5 @@ def create(
     """Creates the evaluation of a run from its settings."""
     asked = settings.evaluate
     return JobEvaluation(
-        asked.trials(tasks), manifest_digest, asked.workers, folder, console
+        settings, asked.trials(tasks), manifest_digest, asked.workers, folder, console
     )

@@ -6,10 +6,13 @@ to the next.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -17,17 +20,29 @@ from base import durable_file
 from cloud import build_facts
 from cloud.console import WorkProgress
 from cloud.dataset import version
-from cloud.evaluate import verdict
+from cloud.evaluate.held_out_report import HeldOutReport
+from cloud.evaluate.int8_choice import StepChoice
+from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
-from cloud.evaluate.verdict import Verdict
+from cloud.evaluate.verdict import Decision, Verdict
 from cloud.job import data as job_data
 from cloud.job import destination as destinations
 from cloud.job import evaluation as job_evaluation
-from cloud.job import held_run, report_page, signed_package, training
+from cloud.job import (
+    held_out_evaluation,
+    held_run,
+    report_page,
+    signed_package,
+    training,
+)
+from cloud.job.destination import Destination
 from cloud.job.figures import LossHistory, LossPoint
+from cloud.job.held_out_evaluation import StepChoice as ReplayedChoice
 from cloud.job.held_run import HeldRun
 from cloud.job.outcome import Outcome
 from cloud.job.settings import TARGET, JobSettings
+from cloud.package.build import BuiltPackage
 from cloud.train import processes
 
 
@@ -73,20 +88,18 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
     with WorkProgress(console, "export"):
         built = signed_package.export(held, fitted, history)
     say(f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
-    evaluator = job_evaluation.create(
-        settings, held.data.tasks, held.data.manifest_digest, folder, console
-    )
     points = history.points
-    built, choice = evaluator.choose_step(built)
-    if choice is not None:
-        say(f"step      {choice.text()}")
-    evaluation, samples = evaluator.evaluate(
-        built, points[-1].validation_loss if points else None
-    )
-    baseline = evaluator.baseline(destination, settings.publish.family)
-    expert = evaluator.expert(settings.expert_baseline)
-    decision = verdict.decide(evaluation, settings.gates, baseline)
-    signed_package.sign(held, built, evaluation, decision)
+    loss = points[-1].validation_loss if points else None
+    if settings.evaluate.is_simulated:
+        driven = job_evaluation.create(
+            settings, held.data.tasks, held.data.manifest_digest, folder, console
+        )
+        judged = _judge(driven, built, loss, destination, say, settings.expert_baseline)
+    else:
+        replayed = held_out_evaluation.create(settings, held.data, folder, console)
+        judged = _judge(replayed, built, loss, destination, say, None)
+    built, decision = judged.built, judged.decision
+    signed_package.sign(held, built, judged.evaluation.encode(), decision)
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     held.require_held()
     if published:
@@ -95,8 +108,8 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
     outcome = Outcome(
         run_id=folder.run_id,
         decision=decision,
-        evaluation=evaluation,
-        expert=expert,
+        evaluation=judged.evaluation,
+        expert=judged.expert,
         train_loss=points[-1].train_loss if points else None,
         updates=settings.train.updates,
         updates_per_s=fitted.updates_per_s,
@@ -111,9 +124,58 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
         keyring=destination.keyring,
         state_dir=settings.run.state_dir,
     )
-    _write_report(held, outcome, points, samples)
+    _write_report(held, outcome, points, judged.samples)
     held.end({"verdict": decision.verdict.value, "published": published}, console)
     return outcome
+
+
+class _Evaluation[Report: (EvaluationReport, HeldOutReport)](Protocol):
+    """What judges a package: simulated robots, or held-out episodes."""
+
+    def choose_step(
+        self, built: BuiltPackage
+    ) -> tuple[BuiltPackage, StepChoice | ReplayedChoice | None]:
+        """Chooses the step form that robots run."""
+
+    def evaluate(
+        self, built: BuiltPackage, held_out_loss: float | None
+    ) -> tuple[Report, Sequence[Trajectory]]:
+        """Evaluates the package."""
+
+    def judge(self, found: Report, destination: Destination) -> Decision:
+        """Reaches the verdict."""
+
+    def expert(self, known: Path | None) -> Mapping[str, SuccessRate]:
+        """Returns the success of the scripted expert, if there is one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A package with its step form chosen, and all that was found about it."""
+
+    built: BuiltPackage
+    evaluation: EvaluationReport | HeldOutReport
+    samples: Sequence[Trajectory]
+    expert: Mapping[str, SuccessRate]
+    decision: Decision
+
+
+def _judge[Report: (EvaluationReport, HeldOutReport)](
+    evaluator: _Evaluation[Report],
+    built: BuiltPackage,
+    held_out_loss: float | None,
+    destination: Destination,
+    say: Callable[[str], None],
+    expert_baseline: Path | None,
+) -> _Judged:
+    """Chooses the step form of a package, evaluates it and reaches the verdict."""
+    built, choice = evaluator.choose_step(built)
+    if choice is not None:
+        say(f"step      {choice.text()}")
+    evaluation, samples = evaluator.evaluate(built, held_out_loss)
+    decision = evaluator.judge(evaluation, destination)
+    expert = evaluator.expert(expert_baseline)
+    return _Judged(built, evaluation, samples, expert, decision)
 
 
 def _write_report(
@@ -144,6 +206,7 @@ def _write_report(
                 "package": str(outcome.package.relative_to(folder.path)),
                 "package digest": outcome.evaluation.package_digest,
                 "evaluation report": outcome.evaluation.digest,
+                "evidence": " and ".join(outcome.decision.evidence),
                 "channel": outcome.public_channel()
                 if outcome.published
                 else "not published",

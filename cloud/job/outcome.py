@@ -12,6 +12,8 @@ from rich.text import Text
 
 from base import canonical_json
 from cloud import locations
+from cloud.evaluate import bootstrap, held_out_table
+from cloud.evaluate.held_out_report import TASK, HeldOutReport
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.rollouts import robot_flag
 from cloud.evaluate.success_rate import SuccessRate, interval_text, percent_text
@@ -19,6 +21,8 @@ from cloud.evaluate.verdict import Decision, Verdict
 from cloud.figure_table import FigureTable
 from cloud.job.report_page import latency_text
 
+YOUR_ROBOT = "YOUR_ROBOT"
+"""Stands in the suggested command where no simulator has the robot."""
 _COLORS = {
     Verdict.BLESSED: "green",
     Verdict.REFUSED: "red",
@@ -32,7 +36,7 @@ class Outcome:
 
     run_id: str
     decision: Decision
-    evaluation: EvaluationReport
+    evaluation: EvaluationReport | HeldOutReport
     expert: Mapping[str, SuccessRate]
     train_loss: float | None
     updates: int
@@ -53,17 +57,13 @@ class Outcome:
 
     def summary(self) -> bytes:
         """Returns the results for machines, as canonical JSON."""
-        tasks = self.evaluation.tasks
         return canonical_json.encode(
             {
                 "schema_version": 1,
                 "run_id": self.run_id,
-                "success": {task: r.success.rate for task, r in tasks.items()},
-                "mean_success": self.evaluation.success.rate,
-                "expert_success": {task: s.rate for task, s in self.expert.items()},
-                "episodes_per_task": self.evaluation.episodes_per_task,
+                **self._found(),
+                "evidence": list(self.decision.evidence),
                 "train_loss": self.train_loss,
-                "held_out_loss": self.evaluation.held_out_loss,
                 "train_updates": self.updates,
                 "train_updates_per_s": self.updates_per_s,
                 "train_seconds": self.train_seconds,
@@ -83,14 +83,35 @@ class Outcome:
             }
         )
 
+    def _found(self) -> dict[str, object]:
+        """What the evaluation found: success if it was driven, else an error."""
+        found = self.evaluation
+        if isinstance(found, HeldOutReport):
+            errors = {
+                task: bootstrap.mean([e.error for e in found.select(TASK, task)]).value
+                for task in found.tasks
+            }
+            return {
+                "held_out_error": errors,
+                "mean_held_out_error": found.error.value,
+                "held_out_episodes": len(found.episodes),
+            }
+        return {
+            "success": {task: r.success.rate for task, r in found.tasks.items()},
+            "mean_success": found.success.rate,
+            "expert_success": {task: s.rate for task, s in self.expert.items()},
+            "episodes_per_task": found.episodes_per_task,
+            "held_out_loss": found.held_out_loss,
+        }
+
     def next_command(self) -> str:
-        """Returns the command that tries the package on a simulated robot.
+        """Returns the command that tries the package on a robot.
 
         A published package is taken from its channel; one that is not published can
-        only be run as a candidate. Episodes are written beside the robot's state.
+        only be run as a candidate. Episodes are written beside the robot's state. A
+        robot without a simulator is the user's own.
         """
-        task = min(self.evaluation.tasks, default="reach-v3")
-        robot = f"--robot={robot_flag(self.evaluation.environment, [task])}"
+        robot = f"--robot={self._robot()}"
         if self.published:
             source = [
                 f"--channel={locations.format_location(self.channel)}",
@@ -108,6 +129,12 @@ class Outcome:
             f"--record_dir={recorded}",
         ]
         return "./bazelw run //edge:run -- " + shlex.join(arguments)
+
+    def _robot(self) -> str:
+        found = self.evaluation
+        if isinstance(found, HeldOutReport):
+            return YOUR_ROBOT
+        return robot_flag(found.environment, [min(found.tasks, default="reach-v3")])
 
     def next_command_elsewhere(self) -> str:
         """Returns `next_command` for readers on other machines.
@@ -134,10 +161,14 @@ class Outcome:
     def show(self, console: Console) -> None:
         """Prints the results for people."""
         console.print()
-        console.print(self._success_table())
+        if isinstance(self.evaluation, HeldOutReport):
+            held_out_table.show(self.evaluation, console)
+        else:
+            console.print(self._success_table(self.evaluation))
         console.print(self._figures_table())
         color = _COLORS[self.decision.verdict]
         verdict = Text(self.decision.verdict.value, style=f"bold {color}")
+        verdict.append(self.decision.on_evidence, style="not bold default")
         console.print(Text("verdict   ").append_text(verdict))
         if self.decision.verdict is not Verdict.BLESSED:
             for reason in self.decision.reasons:
@@ -149,14 +180,14 @@ class Outcome:
                 f"{label:<9} {text}", highlight=False, markup=False, soft_wrap=True
             )
 
-    def _success_table(self) -> FigureTable:
-        episodes = self.evaluation.episodes_per_task
+    def _success_table(self, found: EvaluationReport) -> FigureTable:
+        episodes = found.episodes_per_task
         table = FigureTable(
             *("task", "package", "95 % interval", "expert", "mean steps"),
             names=("task",),
             title=f"Success in closed loop, {episodes} unseen seeds per task",
         )
-        tasks = self.evaluation.tasks
+        tasks = found.tasks
         for task, result in sorted(tasks.items()):
             steps = "-" if result.mean_steps is None else f"{result.mean_steps:.1f}"
             table.add_row(
@@ -170,7 +201,7 @@ class Outcome:
             (self.expert[task] for task in tasks if task in self.expert),
             start=SuccessRate(0, 0),
         )
-        every = self.evaluation.success
+        every = found.success
         table.add_section()
         table.add_row(
             "all tasks",
@@ -193,7 +224,11 @@ class Outcome:
         evaluation = self.evaluation
         return {
             "training loss": _loss(self.train_loss),
-            "held-out loss": _loss(evaluation.held_out_loss),
+            **(
+                {"held-out error": evaluation.error.text()}
+                if isinstance(evaluation, HeldOutReport)
+                else {"held-out loss": _loss(evaluation.held_out_loss)}
+            ),
             "updates": f"{self.updates:,}{resumed}",
             "training speed": f"{self.updates_per_s:.1f} updates/s",
             "training time": f"{self.train_seconds:.1f} s",

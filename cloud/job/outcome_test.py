@@ -4,10 +4,13 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from cloud.evaluate import held_out_verdict
+from cloud.evaluate.held_out_verdict import HeldOutGates
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate, interval_text, percent_text
 from cloud.evaluate.verdict import Gates, decide
@@ -174,6 +177,34 @@ def test_tables_show_every_figure_on_a_terminal_and_in_a_pipe() -> None:
         + ["123,456,789, from 123,000,000", "1234567.8 s"]
         + [percent_text(rate) for rate in rates]
         + [interval_text(rate) for rate in rates],
-        outcome._success_table(),
+        outcome._success_table(wide),
         outcome._figures_table(),
     )
+
+
+def held_out_outcome(**changes: Any) -> Outcome:
+    found = records.held_out_report()
+    decision = held_out_verdict.decide(found, Gates(), HeldOutGates(), None)
+    return dataclasses.replace(
+        OUTCOME, **{"evaluation": found, "decision": decision, "expert": {}} | changes
+    )
+
+
+def test_held_out_verdict_is_named_and_no_success_is_stated() -> None:
+    outcome = held_out_outcome()
+    text = show(outcome)
+    assert "verdict   blessed on held-out evidence" in text
+    assert "nothing was driven" in text
+    assert "success" not in text.lower() and "closed loop" not in text
+    summary = json.loads(outcome.summary())
+    assert summary["evidence"] == ["held-out"]
+    assert summary["held_out_error"] == {"pour": pytest.approx(0.02)}
+    assert summary["held_out_episodes"] == 12
+    assert not {"success", "mean_success", "expert_success"} & summary.keys()
+    assert json.loads(OUTCOME.summary())["evidence"] == ["simulated"]
+
+
+def test_next_command_of_a_robot_without_a_simulator_is_for_the_users_own() -> None:
+    command = held_out_outcome().next_command()
+    assert "//edge:run -- --channel=/store/" in command
+    assert "--robot=YOUR_ROBOT" in command

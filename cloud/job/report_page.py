@@ -7,6 +7,9 @@ import html
 from collections.abc import Mapping, Sequence
 
 from base.errors import printable_lines
+from cloud.evaluate import held_out_table
+from cloud.evaluate.held_out_report import HeldOutReport
+from cloud.evaluate.held_out_verdict import describe_split
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate, interval_text
 from cloud.evaluate.trajectories import Trajectory
@@ -41,7 +44,7 @@ class RunReport:
     title: str
     run_id: str
     decision: Decision
-    evaluation: EvaluationReport
+    evaluation: EvaluationReport | HeldOutReport
     expert: Mapping[str, SuccessRate]
     history: Sequence[LossPoint]
     trajectories: Sequence[Trajectory]
@@ -56,12 +59,7 @@ def render(run: RunReport) -> str:
     """Returns the page as HTML text."""
     sections = [
         _heading(run),
-        "<h2>Success per task</h2>",
-        plots.success_per_task(
-            {task: result.success for task, result in run.evaluation.tasks.items()},
-            run.expert,
-        ),
-        _success_table(run),
+        *_found(run),
         "<h2>Gates</h2>",
         _gates_table(run.decision),
         "<h2>Losses</h2>",
@@ -92,6 +90,33 @@ def render(run: RunReport) -> str:
     )
 
 
+def _found(run: RunReport) -> list[str]:
+    """What the evaluation found, as its kind is; nobody shall take one for another."""
+    found = run.evaluation
+    if isinstance(found, HeldOutReport):
+        *slices, every = held_out_table.rows(found)
+        described = html.escape(describe_split(found))
+        return [
+            "<h2>Held-out episodes by slice</h2>",
+            "<p>The package was replayed recorded episodes that it never saw. It drove "
+            "no robot, real or simulated: nothing here says how often it succeeds. "
+            f"{html.escape(held_out_table.UNIT.capitalize())}. {described}.</p>",
+            _table(
+                list(held_out_table.COLUMNS),
+                [list(row) for row in (*slices, every)],
+                numbers_from=1,
+            ),
+        ]
+    return [
+        "<h2>Success per task</h2>",
+        plots.success_per_task(
+            {task: result.success for task, result in found.tasks.items()},
+            run.expert,
+        ),
+        _success_table(found, run.expert),
+    ]
+
+
 def _heading(run: RunReport) -> str:
     verdict = run.decision.verdict.value
     reasons = (
@@ -105,28 +130,29 @@ def _heading(run: RunReport) -> str:
         f"<h1>{html.escape(run.title)}</h1>"
         f"<p>Run <code>{html.escape(run.run_id)}</code>, package "
         f"<code>{html.escape(run.evaluation.package_digest)}</code></p>"
-        f'<p>Verdict: <span class="verdict {verdict}">{verdict}</span></p>'
+        f'<p>Verdict: <span class="verdict {verdict}">{verdict}</span>'
+        f"{html.escape(run.decision.on_evidence)}</p>"
         f"{reasons}{_pairs_table(run.figures)}"
     )
 
 
-def _success_table(run: RunReport) -> str:
+def _success_table(found: EvaluationReport, experts: Mapping[str, SuccessRate]) -> str:
     rows = []
-    for task, result in sorted(run.evaluation.tasks.items()):
+    for task, result in sorted(found.tasks.items()):
         rows.append(
             [
                 task,
                 rate_text(result.success),
                 interval_text(result.success),
-                rate_text(run.expert.get(task)),
+                rate_text(experts.get(task)),
                 "-" if result.mean_steps is None else f"{result.mean_steps:.1f}",
             ]
         )
     expert = sum(
-        (run.expert[task] for task in run.evaluation.tasks if task in run.expert),
+        (experts[task] for task in found.tasks if task in experts),
         start=SuccessRate(0, 0),
     )
-    every = run.evaluation.success
+    every = found.success
     rows.append(
         ["all tasks", rate_text(every), interval_text(every), rate_text(expert), ""]
     )
@@ -149,7 +175,12 @@ def _outcome(verdict: Verdict) -> str:
     return names.get(verdict, "undecided")
 
 
-def _latency_table(evaluation: EvaluationReport) -> str:
+def _latency_table(evaluation: EvaluationReport | HeldOutReport) -> str:
+    missed = (
+        {}
+        if isinstance(evaluation, HeldOutReport)  # replayed at no pace
+        else {"missed deadlines": count_text(evaluation.missed_deadlines)}
+    )
     return _pairs_table(
         {
             "step latency, 50th percentile": latency_text(
@@ -159,7 +190,7 @@ def _latency_table(evaluation: EvaluationReport) -> str:
                 evaluation.step_latency_p99_us
             ),
             "control steps": f"{evaluation.steps:,}",
-            "missed deadlines": count_text(evaluation.missed_deadlines),
+            **missed,
             "safety violations": count_text(evaluation.safety_violations),
         }
     )

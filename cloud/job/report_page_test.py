@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+from cloud.evaluate import held_out_verdict
+from cloud.evaluate.held_out_verdict import HeldOutGates
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
@@ -108,3 +110,29 @@ def test_no_name_steers_a_terminal_that_shows_the_page_or_is_read_as_mathematics
     assert page.replace("\n", "").isprintable()
     assert "?[2J??$\\frac$&lt;b&gt;" in page
     assert "<b>" not in page
+
+
+def test_page_of_a_held_out_verdict_cannot_be_taken_for_one_of_driving() -> None:
+    found = records.held_out_report(
+        episodes=tuple(
+            records.episode_error(k, task=("pour", "<wipe>")[k % 2], day=f"day {k % 3}")
+            for k in range(24)
+        ),
+        split_by=("episode_id",),
+    )
+    page = render(
+        dataclasses.replace(
+            PAGE,
+            evaluation=found,
+            decision=held_out_verdict.decide(found, Gates(), HeldOutGates(), None),
+            expert={},
+            trajectories=(),
+        )
+    )
+    assert "</span> on held-out evidence" in page
+    assert "drove no robot, real or simulated" in page
+    assert "Success per task" not in page and "scripted expert" not in page
+    assert "task: pour" in page and "task: &lt;wipe&gt;" in page and "day: 2" in page
+    assert "held-out episodes: error on pour" in page
+    assert "similar ones of the same robot and day were trained on" in page
+    assert "on held-out evidence" not in render(PAGE)

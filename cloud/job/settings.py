@@ -15,6 +15,7 @@ import jax
 from base import project_version, record_flags
 from base.record_flags import setting
 from cloud import build_facts, locations, programs
+from cloud.evaluate.held_out_verdict import HeldOutGates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.evaluate.verdict import Gates
 from cloud.job import action_limits
@@ -244,6 +245,7 @@ class JobSettings:
         train: how the model is trained.
         evaluate: how the package is evaluated.
         gates: what the package must achieve.
+        held_out_gates: what it must achieve where no simulator has the robot.
         publish: the package's name and where it is published.
         run: where the run keeps its files, and on which devices it trains.
     """
@@ -252,6 +254,7 @@ class JobSettings:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
     gates: Gates = dataclasses.field(default_factory=Gates)
+    held_out_gates: HeldOutGates = dataclasses.field(default_factory=HeldOutGates)
     publish: PublishSettings = dataclasses.field(default_factory=PublishSettings)
     run: RunSettings = dataclasses.field(default_factory=RunSettings)
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from base import project_version
 from cloud import build_facts, locations
-from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.verdict import Decision
 from cloud.job import data as job_data
 from cloud.job.figures import LossHistory
@@ -65,13 +64,14 @@ def _metrics(history: LossHistory) -> dict[str, object]:
     }
 
 
-def sign(
-    run: HeldRun,
-    built: BuiltPackage,
-    evaluation: EvaluationReport,
-    decision: Decision,
-) -> None:
+def sign(run: HeldRun, built: BuiltPackage, report: bytes, decision: Decision) -> None:
     """Signs where the package comes from, and the verdict on it with its report.
+
+    Args:
+        run: the run.
+        built: its package.
+        report: canonical bytes of the report that the verdict rests on.
+        decision: the verdict.
 
     Raises:
         ReleaseError: the package is not what was built.
@@ -93,6 +93,7 @@ def sign(
         run_id=run.folder.run_id,
         started=run.folder.started,
         finished=now,
+        evidence=decision.evidence,
     )
     keys = [run.destination.key]
     sign_statements.sign_provenance(built.folder, origin, keys)
@@ -102,8 +103,9 @@ def sign(
         reasons=decision.reasons,
         report_digest=decision.report_digest,
         issued=now,
+        evidence=decision.evidence,
     )
-    sign_statements.sign_blessing(built.folder, verdict, evaluation.encode(), keys)
+    sign_statements.sign_blessing(built.folder, verdict, report, keys)
 
 
 def publish(run: HeldRun, built: BuiltPackage) -> None:

@@ -10,6 +10,10 @@ the job goes; its package is usually refused, and then no channel is written. Th
 command continues a run that was killed; with a bucket for its results
 (--artifacts=gs://...) it does so on any machine.
 
+For a robot that no simulator has, held-out episodes of the dataset judge the package:
+
+    ./bazelw run //cloud:train -- --dataset=VERSION --environment=none
+
 Several machines train together if each runs the same command with its own index, and a
 store that they share:
 
@@ -29,6 +33,7 @@ from absl import app
 
 from base import command_line, durable_file, path_flags, project_version, record_flags
 from cloud.console import open_console
+from cloud.evaluate.held_out_verdict import HeldOutGates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.evaluate.verdict import Gates
 from cloud.job import job, training
@@ -42,7 +47,8 @@ from cloud.train import processes
 from cloud.train.config import TrainConfig
 
 record_flags.define(
-    DatasetSettings, TrainConfig, EvaluateSettings, Gates, PublishSettings, RunSettings
+    *(DatasetSettings, TrainConfig, EvaluateSettings, Gates, HeldOutGates),
+    *(PublishSettings, RunSettings),
 )
 path_flags.folders("dataset", "store", "artifacts", "keys_dir", "cache_dir")
 path_flags.files("summary_json")
@@ -60,6 +66,7 @@ def settings_from_flags() -> JobSettings:
             train=record_flags.read(TrainConfig),
             evaluate=record_flags.read(EvaluateSettings),
             gates=record_flags.read(Gates),
+            held_out_gates=record_flags.read(HeldOutGates),
             publish=record_flags.read(PublishSettings),
             run=record_flags.read(RunSettings),
         )

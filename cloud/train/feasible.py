@@ -120,7 +120,7 @@ def require_senses(model: WaveCoreConfig, environment: str) -> None:
 
     Args:
         model: the model to train.
-        environment: kind of simulated robot that will evaluate it.
+        environment: what will evaluate it: a kind of simulated robot, or a replay.
 
     Raises:
         BlindRobotError: the model reads a sense that the robot lacks.

@@ -32,7 +32,7 @@ from base.store.local_store import LocalStore
 from base.store.store import open_store
 from base.text_forms import check_relative_path, parse_time
 from cloud.curate import spec as curation_spec
-from cloud.evaluate import expert_baseline, report
+from cloud.evaluate import expert_baseline, held_out_report, judged_reports, report
 from cloud.evaluate.rollouts import Trials
 from cloud.index import snapshot
 from cloud.ingest import enrolment, signed_record
@@ -293,6 +293,39 @@ _ENVELOPES: Mapping[str, Make] = {
     ),
     "many signatures": lambda size: _envelope(0, size // 90),
 }
+
+
+def _held_out(size: int) -> bytes:
+    """A report with many long names of slices, which may be as long as they like."""
+    most = 1000
+    slices = {
+        name: ["x" * (size // 6)] for name in ("robot", "day", "actor", "outcome")
+    }
+    return canonical_json.encode(
+        {
+            "schema_version": 1,
+            "evidence": "held-out",
+            "package_digest": "0" * 64,
+            "dataset_manifest": "0" * 64,
+            "split_by": ["x" * (size // 6)],
+            "action_minimum": [0.0],
+            "action_maximum": [1.0],
+            "slices": {**slices, "task": ["x" * (size // 6 - 230 * (size // 8000))]},
+            "episodes": [
+                {
+                    "sha256": f"{k:064x}",
+                    "steps": 1,
+                    "error": 0.5,
+                    "constant_error": 0.5,
+                    "slices": dict.fromkeys([*slices, "task"], 0),
+                }
+                for k in range(min(most, size // 8000))
+            ],
+            "step_latency_us": {"p50": 1.0, "p99": 1.0},
+            "steps": 1,
+            "safety_violations": 0,
+        }
+    )
 
 
 _CHECKPOINTS: Mapping[str, Make] = {
@@ -655,6 +688,16 @@ _PARSERS: Mapping[str, Parser] = {
     ),
     "report of an evaluation": _json(
         lambda raw: report.parse(raw, "x"), report.LIMIT_BYTES
+    ),
+    "report of held-out episodes": _json(
+        lambda raw: held_out_report.parse(raw, "x"),
+        held_out_report.LIMIT_BYTES,
+        {"many episodes": _held_out},
+    ),
+    "reports of several kinds": _json(
+        lambda raw: judged_reports.parse([(raw, "x")], "x"),
+        LIMITS.evaluation_bytes,
+        {"many episodes": _held_out},
     ),
     "baseline of the expert": _json(
         _from_file("x", lambda path: expert_baseline.read(path, _TRIALS)),

@@ -11,6 +11,7 @@ from base.errors import ContinuonError
 from base.store.local_store import LocalStore
 from base.testing import special_files
 from cloud.curate import spec as curation_spec
+from cloud.evaluate import judged_reports
 from cloud.ingest import enrolment
 from edge.episodes import robot_key, terms
 from edge.ota import health, refusals, start_count, trial
@@ -45,6 +46,7 @@ _READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "private key": ("it", PrivateKey.read),
     "enrolment": ("it", lambda path: enrolment.read([path])),
     "curation spec": ("it", curation_spec.read),
+    "reports to bless by": ("it", lambda path: judged_reports.read([path])),
     "canary.json": ("it", canary.read),
     "summary of a run": ("it", run_summary.read),
     "progress of a run": ("it", run_summary.read_progress),
