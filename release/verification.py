@@ -8,6 +8,7 @@ of their own, `channel_verification.py`.
 import hashlib
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -89,7 +90,7 @@ class IntactPackage:
 class VerifiedPackage:
     """An intact package with trusted provenance and a trusted blessing.
 
-    Only `verify_package` makes one.
+    Only `verify_package` gives one to others.
     """
 
     intact: IntactPackage
@@ -173,6 +174,41 @@ def verify_package(
         TimeTooFarError: a statement was issued later than now, by more than a day.
         ValueError: `now` has no time zone.
     """
+    return _verify(folder, keys, now, target, expected_digest, (blessing.BLESSED,))
+
+
+def verify_for_trials(
+    folder: Path, keys: TrustedKeys, now: datetime, target: str | None
+) -> IntactPackage:
+    """Checks a package that is to drive a robot while a person stands beside it.
+
+    Its origin and the verdict on it are signed by trusted keys as for any package, but
+    it need not be blessed yet: where no simulator has the robot, trials are part of
+    what it may be blessed for. What was refused does not drive.
+
+    Args:
+        folder: the unpacked package.
+        keys: the keys that may sign provenance and blessings.
+        now: the time, with a time zone.
+        target: export target that the package must have; None for any.
+
+    Raises:
+        What `verify_package` raises; NotBlessedError if the verdict is neither
+        `blessed` nor `undecided`.
+    """
+    allowed = (blessing.BLESSED, blessing.UNDECIDED)
+    return _verify(folder, keys, now, target, None, allowed).intact
+
+
+def _verify(
+    folder: Path,
+    keys: TrustedKeys,
+    now: datetime | None,
+    target: str | None,
+    expected_digest: str | None,
+    allowed: Collection[str],
+) -> VerifiedPackage:
+    """Does as `verify_package`, for one of the allowed verdicts."""
     if now is not None:
         text_forms.require_aware(now)
     raw = _read_manifest(folder)
@@ -192,7 +228,7 @@ def verify_package(
     # Trusted keys have signed the digest of package.json, so it may be parsed now.
     intact = _intact(folder, raw, target)
     _check_provenance(intact, stated)
-    _check_verdict(intact, verdict)
+    _check_verdict(intact, verdict, allowed)
     _check_evaluation(intact, verdict)
     if now is not None:
         check_issued(folder / package.PROVENANCE, stated.finished, now)
@@ -289,12 +325,14 @@ def _check_provenance(intact: IntactPackage, stated: Provenance) -> None:
             )
 
 
-def _check_verdict(intact: IntactPackage, verdict: Blessing) -> None:
-    if verdict.verdict != blessing.BLESSED:
+def _check_verdict(
+    intact: IntactPackage, verdict: Blessing, allowed: Collection[str]
+) -> None:
+    if verdict.verdict not in allowed:
         reasons = "; ".join(verdict.reasons)
         raise NotBlessedError(
             intact.folder / package.BLESSING,
-            "verdict blessed",
+            f"verdict {' or '.join(allowed)}",
             f"{verdict.verdict}: {reasons}",
         )
 

@@ -487,3 +487,30 @@ def test_a_missing_folder_or_package_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFileError, match=r"file package\.json, got none"):
         verification.verify_integrity(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("verdict", ["blessed", "undecided"])
+def test_package_that_was_not_refused_may_be_tried_on_a_robot(
+    tmp_path: Path, verdict: str
+) -> None:
+    release = tiny_release.release(tmp_path)
+    folder = tmp_path / "p"
+    digest = tiny_release.write_package(folder)
+    release.sign(folder)
+    release.bless(folder, verdict=verdict, reason="few episodes")
+    found = verification.verify_for_trials(folder, release.trusted, NOW, None)
+    assert found.digest == digest
+
+
+def test_package_that_was_refused_or_is_not_signed_does_not_drive_a_robot(
+    tmp_path: Path,
+) -> None:
+    release = tiny_release.release(tmp_path)
+    folder = tmp_path / "p"
+    tiny_release.write_package(folder)
+    with pytest.raises(MissingFileError):
+        verification.verify_for_trials(folder, release.trusted, NOW, None)
+    release.sign(folder)
+    release.bless(folder, verdict="refused", reason="too far away")
+    with pytest.raises(NotBlessedError, match="blessed or undecided, got refused"):
+        verification.verify_for_trials(folder, release.trusted, NOW, None)
