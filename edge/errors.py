@@ -242,6 +242,10 @@ class ActorLostError(EdgeError):
     default_remedy = "connect it and run again; the robot was held still"
 
 
+class TrialsError(EdgeError):
+    """A folder of trials holds another session, or something else."""
+
+
 class ReplayError(EdgeError):
     """An episode cannot be replayed."""
 

@@ -4,7 +4,7 @@
     ./bazelw run //cloud:bless -- --package=DIR --report=evaluation.json \\
         --baseline_report=before.json --key_file=KEY
     ./bazelw run //cloud:bless -- --package=DIR --report=held_out.json \\
-        --report=trials.json --first --key_file=KEY
+        --report=trials.json --enrolment=ENROL --first --key_file=KEY
 
 A report is that of //cloud:evaluate, or of a run of //cloud:train, or the record that
 //edge:trials wrote. Each kind has gates of its own, all of those that are given must be
@@ -27,8 +27,10 @@ from absl import app, flags
 from base import command_line, path_flags, record_flags
 from cloud.evaluate import judged_reports
 from cloud.evaluate.held_out_verdict import HeldOutGates
+from cloud.evaluate.trial_verdict import TrialGates
 from cloud.evaluate.verdict import Decision, Gates, Verdict
-from release import verification
+from cloud.ingest import enrolment
+from release import evidence, verification
 from release.blessing import Blessing
 from release.signing import sign_statements
 from release.signing.private_keys import PrivateKey
@@ -55,32 +57,49 @@ _KEY_FILES = flags.DEFINE_multi_string(
     "private key file that signs the verdict, mode 0600; may be repeated; default: "
     "the verdict is shown and not signed",
 )
-record_flags.define(Gates, HeldOutGates)
+_ENROLMENTS = flags.DEFINE_multi_string(
+    "enrolment",
+    [],
+    "public keys of a robot that made trials, as its --enrol wrote them; may be "
+    "repeated",
+)
+record_flags.define(Gates, HeldOutGates, TrialGates)
 path_flags.folders("package")
-path_flags.files("report", "baseline_report", "key_file")
+path_flags.files("report", "baseline_report", "key_file", "enrolment")
 
 
 def main(argv: list[str]) -> int:
     """Decides, shows every gate, and signs if a key is given."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    if bool(_BASELINES.value) == _FIRST.value:
-        raise app.UsageError(
-            "give either --baseline_report or, for a channel without a package, --first"
-        )
     try:
         gates = record_flags.read(Gates)
         held_out_gates = record_flags.read(HeldOutGates)
+        trial_gates = record_flags.read(TrialGates)
     except ValueError as e:
         raise app.UsageError(f"--{e}") from e
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
     package = verification.verify_integrity(Path(_PACKAGE.value), None)
     found = judged_reports.read([Path(path) for path in _REPORTS.value])
     found.require_package(package.digest)
+    given = bool(_BASELINES.value) + bool(_FIRST.value)
+    if given > 1 or (not given and found.kinds != (evidence.TRIALS,)):
+        raise app.UsageError(
+            "give either --baseline_report or, for a channel without a package, --first"
+        )
+    enrolled = enrolment.read([Path(path) for path in _ENROLMENTS.value])
     baseline = None
     if _BASELINES.value:
         baseline = judged_reports.read([Path(path) for path in _BASELINES.value])
-    decision = judged_reports.decide(found, baseline, gates, held_out_gates)
+    decision = judged_reports.decide(
+        found,
+        baseline,
+        bool(_FIRST.value),
+        gates,
+        held_out_gates,
+        trial_gates,
+        enrolled,
+    )
     for finding in decision.findings:
         command_line.say(f"{finding.verdict:<9} {finding.gate}: {finding.reason}")
     if keys:

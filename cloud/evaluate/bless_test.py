@@ -2,20 +2,23 @@
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from base.testing import command
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.testing import records
-from release import verification
+from release import evidence, trials, verification
 from release.errors import NotBlessedError
 from release.testing import tiny_release
 from release.testing.tiny_release import Release
+from release.trials import Trial, TrialsRecord
 
 BLESS = "cloud.evaluate.bless"
 
@@ -217,3 +220,170 @@ def test_same_kind_twice_or_of_another_package_is_one_line(
     assert done.code == 1
     assert done.err.count("\n") == 1 and "cccccccccccc" in done.err
     assert not (made.package / "blessing.intoto.jsonl").exists()
+
+
+ROBOT = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def enrol(folder: Path) -> Path:
+    public = ROBOT.public_key()
+    path = folder / "enrol.json"
+    value = {
+        "keyid": trials.compute_keyid(public),
+        "public": base64.b64encode(public.public_bytes_raw()).decode(),
+        "robot_hash": "e" * 64,
+    }
+    path.write_text(json.dumps(value))
+    return path
+
+
+def always(pair: int) -> str:
+    return "success"
+
+
+def half(pair: int) -> str:
+    return "failure" if pair % 2 else "success"
+
+
+def stopped_once(pair: int) -> str:
+    return "stopped" if pair == 3 else "success"
+
+
+def failed_thrice(pair: int) -> str:
+    return "failure" if pair < 3 else "success"
+
+
+def ended_early(pair: int) -> str:
+    return "success" if pair < 20 else "end"
+
+
+def tried(
+    made: Made,
+    candidate: Callable[[int], str] | None = None,
+    left: int = 0,
+    **changes: Any,
+) -> Path:
+    """Writes the record of trials, in which the baseline always succeeds."""
+    fields: dict[str, Any] = {
+        "package_digest": made.digest,
+        "baseline_digest": "b" * 64,
+        "session": "0" * 32,
+        "planned_pairs": 40,
+        "blind": True,
+        "robot_model": "desk-arm",
+        "environment_id": "desk",
+        "task": "pour",
+        "simulated": False,
+        "max_steps": 400,
+    }
+    record = TrialsRecord(**(fields | changes))
+    while (due := record.find_next()) is not None:
+        outcome = (candidate or always)(due[0])
+        if due[1] == "baseline":
+            outcome = "success"
+        if len(record.trials) < left:
+            outcome = "left out"
+        if outcome == "end":
+            break
+        record = record.add(Trial(*due, outcome, 90, "", ("f" * 64,)))
+    path = made.package.with_name("trials.json")
+    path.write_bytes(record.sign(ROBOT))
+    return path
+
+
+def bless_tried(made: Made, *flags: str) -> command.Finished:
+    report = made.package.with_name("trials.json")
+    return command.run(BLESS, f"--package={made.package}", f"--report={report}", *flags)
+
+
+def test_package_is_blessed_by_trials_alone_and_says_so(
+    made: Made, tmp_path: Path
+) -> None:
+    tried(made)
+    flags = f"--enrolment={enrol(tmp_path)}", f"--key_file={made.key}"
+    done = bless_tried(made, *flags)
+    assert (done.code, done.err) == (0, ""), done.out
+    assert done.out.endswith("verdict   blessed on trials evidence\n")
+    assert all(
+        line.startswith("blessed   trials on the robot: ")
+        for line in done.out.splitlines()[:-1]
+    )
+    assert "40 pairs with package bbbbbbbbbbbb" in done.out
+    made.verify()
+
+
+def test_recordings_and_trials_together_are_one_report(
+    made: Made, tmp_path: Path
+) -> None:
+    tried(made)
+    report = held_out(made, tmp_path / "held_out.json")
+    before = held_out(made, tmp_path / "before.json", package_digest="b" * 64)
+    done = bless_tried(
+        made,
+        f"--report={report}",
+        f"--baseline_report={before}",
+        f"--enrolment={enrol(tmp_path)}",
+        f"--key_file={made.key}",
+    )
+    assert done.code == 0, done.out
+    assert "blessed on held-out and trials evidence" in done.out
+    made.verify()
+    parts = evidence.split((made.package / "evaluation.json").read_bytes(), "x")
+    assert tuple(parts) == ("held-out", "trials")
+    assert parts["trials"] == made.package.with_name("trials.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "changes", "code", "said"),
+    [
+        (half, {}, 1, "refused   trials on the robot: against the other"),
+        (stopped_once, {}, 1, "refused   trials on the robot: stops: 1"),
+        (failed_thrice, {}, 3, "pairs would show it"),
+        (ended_early, {}, 3, "of 80; let //edge:trials go on"),
+        (always, {"left": 30}, 3, "30 left out"),
+        (always, {"simulated": True}, 3, "which is simulated"),
+        (always, {"baseline_digest": None}, 3, "it was tried alone"),
+    ],
+)
+def test_trials_that_show_less_do_not_bless(
+    made: Made,
+    tmp_path: Path,
+    candidate: Callable[[int], str],
+    changes: dict[str, Any],
+    code: int,
+    said: str,
+) -> None:
+    tried(made, candidate, **changes)
+    done = bless_tried(made, f"--enrolment={enrol(tmp_path)}")
+    assert (done.code, done.err) == (code, ""), done.out
+    assert said in done.out
+
+
+def test_trials_of_nobody_known_decide_nothing_and_changed_ones_are_an_error(
+    made: Made, tmp_path: Path
+) -> None:
+    path = tried(made)
+    done = bless_tried(made)
+    assert done.code == 3
+    assert "undecided trials on the robot: signature: nobody says" in done.out
+    path.write_bytes(path.read_bytes().replace(b'"blind":true', b'"blind":false'))
+    done = bless_tried(made, f"--enrolment={enrol(tmp_path)}", f"--key_file={made.key}")
+    assert done.code == 1
+    assert "signature" in done.err and done.err.count("\n") == 1
+    assert not (made.package / "blessing.intoto.jsonl").exists()
+
+
+def test_trials_against_another_package_than_the_channels_decide_nothing(
+    made: Made, tmp_path: Path
+) -> None:
+    tried(made)
+    report = held_out(made, tmp_path / "held_out.json")
+    before = held_out(made, tmp_path / "before.json", package_digest="c" * 64)
+    done = bless_tried(
+        made,
+        f"--report={report}",
+        f"--baseline_report={before}",
+        f"--enrolment={enrol(tmp_path)}",
+    )
+    assert done.code == 3
+    assert "which is not the channel's" in done.out

@@ -15,13 +15,22 @@ from pathlib import Path
 from base import plain_file
 from base.errors import ContinuonError
 from cloud.errors import EvaluationReportError
-from cloud.evaluate import held_out_report, held_out_verdict, report, verdict
+from cloud.evaluate import (
+    held_out_report,
+    held_out_verdict,
+    report,
+    trial_verdict,
+    verdict,
+)
 from cloud.evaluate.held_out_report import HeldOutReport
 from cloud.evaluate.held_out_verdict import HeldOutGates
 from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.trial_verdict import TrialBaseline, TrialGates
 from cloud.evaluate.verdict import Baseline, Decision, Finding, Gates, conclude
-from release import evidence
+from cloud.ingest.enrolment import Enrolment
+from release import evidence, trials
 from release.limits import LIMITS
+from release.trials import TrialsRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +41,18 @@ class JudgedReports:
         source: where they are from, for errors.
         simulated: of episodes that it drove in a simulator.
         held_out: of recorded episodes that it was compared with.
+        tried: the signed bytes of the record of trials on a robot, and its name.
     """
 
     source: str
     simulated: EvaluationReport | None = None
     held_out: HeldOutReport | None = None
+    tried: tuple[bytes, Path | str] | None = None
+
+    @property
+    def record(self) -> TrialsRecord | None:
+        """The record of trials; who signed it is looked at in `decide`."""
+        return None if self.tried is None else trials.parse(*self.tried)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -70,7 +86,10 @@ class JudgedReports:
 
     def encode(self) -> bytes:
         """Returns the canonical bytes of the file of all reports."""
-        return evidence.join([one.encode() for one in self._all], self.source)
+        raw = [one.encode() for one in (self.simulated, self.held_out) if one]
+        if self.tried is not None:
+            raw.append(self.tried[0])
+        return evidence.join(raw, self.source)
 
     @property
     def digest(self) -> str:
@@ -78,8 +97,9 @@ class JudgedReports:
         return hashlib.sha256(self.encode()).hexdigest()
 
     @property
-    def _all(self) -> list[EvaluationReport | HeldOutReport]:
-        return [one for one in (self.simulated, self.held_out) if one is not None]
+    def _all(self) -> list[EvaluationReport | HeldOutReport | TrialsRecord]:
+        every = (self.simulated, self.held_out, self.record)
+        return [one for one in every if one is not None]
 
 
 def read(paths: Sequence[Path]) -> JudgedReports:
@@ -114,11 +134,22 @@ def parse(files: Sequence[tuple[bytes, Path | str]], source: str) -> JudgedRepor
                     "name one of them",
                 )
             found[kind] = part, origin
-    simulated, held_out = map(found.get, (evidence.SIMULATED, evidence.HELD_OUT))
+    simulated, held_out, tried = map(found.get, evidence.KINDS)
+    if tried is not None:
+        try:
+            trials.parse(*tried)
+        except ContinuonError as e:
+            raise EvaluationReportError(
+                tried[1],
+                "a record of //edge:trials",
+                f"{e}",
+                "use it as it was written",
+            ) from e
     reports = JudgedReports(
         source,
         None if simulated is None else report.parse(*simulated),
         None if held_out is None else held_out_report.parse(*held_out),
+        tried,
     )
     reports.require_package(reports.package_digest)
     return reports
@@ -127,16 +158,26 @@ def parse(files: Sequence[tuple[bytes, Path | str]], source: str) -> JudgedRepor
 def decide(
     found: JudgedReports,
     baseline: JudgedReports | None,
+    is_first: bool,
     gates: Gates,
     held_out_gates: HeldOutGates,
+    trial_gates: TrialGates,
+    enrolled: Enrolment,
 ) -> Decision:
     """Judges a package by all of its reports.
 
     Args:
         found: the reports on it.
-        baseline: those on the package now on the channel; None if the channel has none.
+        baseline: those on the package now on the channel; None if the channel has none,
+            or if trials alone say what the package was compared with.
+        is_first: whether the channel has no package yet.
         gates: what it must show where it drove a simulated robot.
         held_out_gates: what it must show on held-out episodes.
+        trial_gates: what it must show in trials.
+        enrolled: the robots whose records of trials count.
+
+    Raises:
+        BadSignatureError: a robot's record of trials was changed.
     """
     findings: list[Finding] = []
     if found.simulated is not None:
@@ -145,4 +186,25 @@ def decide(
     if found.held_out is not None:
         known = None if baseline is None else baseline.of_kind(baseline.held_out)
         findings += held_out_verdict.find(found.held_out, gates, held_out_gates, known)
+    if found.tried is not None:
+        findings += _judge_trials(
+            found.tried, baseline, is_first, gates, trial_gates, enrolled
+        )
     return conclude(found.package_digest, found.digest, findings, found.kinds)
+
+
+def _judge_trials(
+    tried: tuple[bytes, Path | str],
+    baseline: JudgedReports | None,
+    is_first: bool,
+    gates: Gates,
+    trial_gates: TrialGates,
+    enrolled: Enrolment,
+) -> list[Finding]:
+    record, signer = trials.parse(*tried), None
+    if enrolled.keys:
+        record = trials.verify(*tried, enrolled.keys)
+        signer = enrolled.robots[record.keyid]
+    before = None if baseline is None else baseline.package_digest
+    known = TrialBaseline(before, is_first)
+    return trial_verdict.find(record, gates, trial_gates, known, signer)

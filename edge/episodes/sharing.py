@@ -154,6 +154,13 @@ class Recording:
             return Held.RECOVERED
         return Held.WHOLE
 
+    def find_path(self, episode_id: str) -> Path | None:
+        """Returns the file of a readable episode of the shared folder; None if it has
+        none."""
+        if self.look_up(episode_id) is Held.NOTHING:
+            return None
+        return self._episode_path(episode_id)
+
     def begin(
         self,
         robot: RobotSpec,

@@ -43,6 +43,7 @@ COMMANDS = (
     "edge.processes.update",
     "edge.record",
     "edge.run",
+    "edge.trials",
     "release.commands.generate_key",
     "release.commands.make_channel",
     "release.commands.pack",
@@ -124,6 +125,7 @@ NEEDED = {
     "edge.processes.update": "--home=a --keyring=a --robot=metaworld:reach-v3",
     "edge.record": "--robot=metaworld:reach-v3 --output=a",
     "edge.run": "--robot=metaworld:reach-v3",
+    "edge.trials": "--robot=metaworld:reach-v3 --candidate=a --output=a",
     "release.commands.generate_key": "--key_file=a --keyring=a",
     "release.commands.make_channel": "--channel=nightly --release_counter=1 --expires=a"
     " --run_id=a --blessing=a --output=a",

@@ -37,6 +37,7 @@ from cloud.evaluate.rollouts import Trials
 from cloud.index import snapshot
 from cloud.ingest import enrolment, signed_record
 from cloud.job import checkpoint_store, run_folder, run_lease
+from edge import trial_journal
 from edge.control import safety
 from edge.episodes import robot_key, terms
 from edge.ota import state_folder
@@ -51,6 +52,7 @@ from release import (
     package_tar,
     provenance,
     run_summary,
+    trials,
 )
 from release.limits import LIMITS
 from release.signing import private_keys, sign_statements
@@ -326,6 +328,53 @@ def _held_out(size: int) -> bytes:
             "safety_violations": 0,
         }
     )
+
+
+_SESSION = {
+    "package_digest": "0" * 64,
+    "baseline_digest": "1" * 64,
+    "session": "s",
+    "planned_pairs": 600,
+    "blind": False,
+    "robot_model": "r",
+    "environment_id": "e",
+    "task": "t",
+    "simulated": True,
+    "max_steps": 1,
+}
+
+
+def _list_trials(size: int) -> list[dict[str, object]]:
+    """As many trials that are left out as there may be, each with long episodes."""
+    record = trials.TrialsRecord(**_SESSION)  # type: ignore[arg-type]
+    most = trials.MOST_TRIALS
+    one = {
+        "pair": 0,
+        "arm": record.order(0)[0],
+        "outcome": "left out",
+        "steps": 1,
+        "stop_rule": "",
+    }
+    return [{**one, "episodes": ["x" * (size // most - 130)]} for _ in range(most)]
+
+
+def _trials(size: int) -> bytes:
+    return canonical_json.encode(
+        {
+            **_SESSION,
+            "schema_version": 1,
+            "evidence": "trials",
+            "keyid": "0" * 64,
+            "signature": "AAAA",
+            "trials": _list_trials(size - 1000),
+        }
+    )
+
+
+def _trial_lines(size: int) -> bytes:
+    lines: list[object] = [{"schema_version": 1, "session": _SESSION}]
+    lines += [{"ends": one} for one in _list_trials(size - 16 * _KIB)]
+    return b"\n".join(map(canonical_json.encode, lines))
 
 
 _CHECKPOINTS: Mapping[str, Make] = {
@@ -698,6 +747,20 @@ _PARSERS: Mapping[str, Parser] = {
         lambda raw: judged_reports.parse([(raw, "x")], "x"),
         LIMITS.evaluation_bytes,
         {"many episodes": _held_out},
+    ),
+    "record of trials": _json(
+        lambda raw: trials.parse(raw, "x"), trials.LIMIT_BYTES, {"many trials": _trials}
+    ),
+    "journal of trials": Parser(
+        _from_file("x", trial_journal.read),
+        trial_journal.LIMIT_BYTES,
+        {
+            **{name: _JSON[name] for name in _WORST_JSON},
+            "many trials": _trial_lines,
+            "empty lines": partial(_fill, b"", b"\n", b""),
+            "torn lines": partial(_fill, b"", b'{"a\n', b""),
+            "empty objects": partial(_fill, b"", b"{}\n", b""),
+        },
     ),
     "baseline of the expert": _json(
         _from_file("x", lambda path: expert_baseline.read(path, _TRIALS)),

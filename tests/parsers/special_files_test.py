@@ -13,13 +13,14 @@ from base.testing import special_files
 from cloud.curate import spec as curation_spec
 from cloud.evaluate import judged_reports
 from cloud.ingest import enrolment
+from edge import trial_journal
 from edge.episodes import robot_key, terms
 from edge.ota import health, refusals, start_count, trial
 from edge.ota.health import Health
 from edge.ota.refusals import Refusals
 from edge.ota.state_folder import StateFolder
 from edge.robots import machine_name
-from release import canary, package_tar, run_summary, verification
+from release import canary, package_tar, run_summary, trials, verification
 from release.signing import sign_statements
 from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
@@ -46,6 +47,8 @@ _READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "private key": ("it", PrivateKey.read),
     "enrolment": ("it", lambda path: enrolment.read([path])),
     "curation spec": ("it", curation_spec.read),
+    "record of trials": ("it", trials.read),
+    "journal of trials": ("it", trial_journal.read),
     "reports to bless by": ("it", lambda path: judged_reports.read([path])),
     "canary.json": ("it", canary.read),
     "summary of a run": ("it", run_summary.read),
