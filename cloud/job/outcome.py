@@ -111,6 +111,8 @@ class Outcome:
         only be run as a candidate. Episodes are written beside the robot's state. A
         robot without a simulator is the user's own.
         """
+        if isinstance(self.evaluation, HeldOutReport) and not self.published:
+            return self._trials_command()
         robot = f"--robot={self._robot()}"
         if self.published:
             source = [
@@ -129,6 +131,18 @@ class Outcome:
             f"--record_dir={recorded}",
         ]
         return "./bazelw run //edge:run -- " + shlex.join(arguments)
+
+    def _trials_command(self) -> str:
+        """Tries a package on the user's own robot, which takes nothing unsigned."""
+        arguments = [
+            f"--robot={YOUR_ROBOT}",
+            f"--candidate={self.package}",
+            f"--keyring={self.keyring}",
+            "--allow_development_keys",
+            f"--key_file={self.state_dir}-key.json",
+            f"--output={self.state_dir}-trials",
+        ]
+        return "./bazelw run //edge:trials -- " + shlex.join(arguments)
 
     def _robot(self) -> str:
         found = self.evaluation

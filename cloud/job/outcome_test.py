@@ -208,3 +208,9 @@ def test_next_command_of_a_robot_without_a_simulator_is_for_the_users_own() -> N
     command = held_out_outcome().next_command()
     assert "//edge:run -- --channel=/store/" in command
     assert "--robot=YOUR_ROBOT" in command
+
+
+def test_unpublished_package_of_a_robot_without_a_simulator_is_tried_next() -> None:
+    command = held_out_outcome(published=False).next_command()
+    assert command.startswith("./bazelw run //edge:trials -- --robot=YOUR_ROBOT ")
+    assert "--candidate=/store/run/export/pi5-cpu --keyring=/store/keys/" in command
