@@ -133,6 +133,10 @@ class RedactionError(EdgeError):
     default_remedy = "correct the value; the episode stays private until then"
 
 
+class DetectorError(EdgeError):
+    """A detector is missing, has other weights, or fails: its pictures do not leave."""
+
+
 class UncoveredFieldError(EdgeError):
     """A sensitive field has no transform that removes its sensitivity."""
 

@@ -14,16 +14,19 @@ from typing import Any
 import numpy as np
 
 from base import text_forms
-from rlds import jpeg_segments, known_words
+from rlds import blank_picture, jpeg_segments, known_words
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.known_words import NO_WORDS
 from rlds.redaction_record import RedactionRecord, find_missing_fields
 from rlds.spec import (
+    DETECTOR_NAMES,
     FIELDS,
     IMAGE_DETECTORS,
     KNOWN_TAGS,
+    MASKS_VERSION,
     MAX_EPISODE_NS,
+    OPTIONAL_DETECTORS,
     SCHEMA_VERSION,
     SOUND_BANDS,
     SOUND_HOLD_NS,
@@ -136,22 +139,55 @@ def _check_record(episode: Episode, record: RedactionRecord) -> None:
         raise FieldNotCoveredError(
             ("fields_covered",), "the redaction record to name sensitive fields, once"
         )
-    images = sum(f.dtype == "jpeg" for f in episode.spec.step_fields())
+    _check_pictures(episode, record)
+    if record.transform_version != TRANSFORM_VERSION:
+        raise FieldNotCoveredError(
+            ("transform_version",), f"the transforms {TRANSFORM_VERSION}"
+        )
+
+
+def _check_pictures(episode: Episode, record: RedactionRecord) -> None:
+    """Checks what a record says of pictures, or of looking for something in them."""
+    images = [
+        image
+        for field in episode.spec.step_fields()
+        if field.dtype == "jpeg"
+        for image in episode.steps[field.name]
+    ]
+    masks = record.pictures
+    dropped = blank_picture.count(images)
+    if images and masks is None:
+        raise FieldNotCoveredError(("pictures",), "how the pictures were masked")
+    if masks is not None and masks.frames_dropped != dropped:
+        raise FieldNotCoveredError(
+            ("frames_dropped",), f"{dropped} dropped, which is how many are black"
+        )
+    if record.frames_masked + dropped > len(images):
+        raise FieldNotCoveredError(
+            ("frames_masked",), "no more frames masked than there are"
+        )
+    # Nobody needs to have looked at what is not there.
+    wanted = set(IMAGE_DETECTORS) if dropped < len(images) else set[str]()
     named = set(record.detectors)
-    if named - set(IMAGE_DETECTORS) or (images and named < set(IMAGE_DETECTORS)):
+    looked = {} if masks is None else masks.looked
+    if (
+        named - {*IMAGE_DETECTORS, *OPTIONAL_DETECTORS}
+        or not wanted <= named
+        or (masks is not None and set(looked) != named)
+    ):
         raise FieldNotCoveredError(
             ("detectors",),
             f"a detector for each of {' and '.join(IMAGE_DETECTORS)} where there are "
             "images, and no other",
         )
-    if record.frames_masked > images * episode.num_steps:
-        raise FieldNotCoveredError(
-            ("frames_masked",), "no more frames masked than there are"
-        )
-    if record.transform_version != TRANSFORM_VERSION:
-        raise FieldNotCoveredError(
-            ("transform_version",), f"the transforms {TRANSFORM_VERSION}"
-        )
+    if masks is not None and masks.version != MASKS_VERSION:
+        raise FieldNotCoveredError(("pictures",), f"masks of version {MASKS_VERSION}")
+    for one in looked.values():
+        if one.name not in DETECTOR_NAMES or not _VERSION.fullmatch(one.version):
+            raise FieldNotCoveredError(
+                ("pictures",),
+                f"detectors of {', '.join(DETECTOR_NAMES)} and their version",
+            )
 
 
 def _is_cell(value: object) -> bool:

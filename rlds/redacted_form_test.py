@@ -7,12 +7,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from rlds import redacted_form, spec
+from rlds import blank_picture, redacted_form, spec
 from rlds.episode import Episode
 from rlds.errors import FieldFormError, FieldNotCoveredError
-from rlds.redaction_record import RedactionRecord
+from rlds.redaction_record import PictureMasks, RedactionRecord
 from rlds.spec import FIELDS, EpisodeSpec
-from rlds.testing import episodes
+from rlds.testing import episodes, private_values
 from rlds.testing.private_values import COVERED, RECORD
 
 
@@ -170,6 +170,29 @@ def test_images_without_a_named_detector_are_refused() -> None:
     record = dataclasses.replace(RECORD, detectors={})
     with pytest.raises(FieldNotCoveredError, match="detector"):
         redacted_form.check_redacted(redacted(CAMERA), record)
+
+
+def test_dropped_pictures_are_counted_and_need_no_detector() -> None:
+    images = [episodes.JPEG] * 3 + [blank_picture.make(4, 4)] * 2
+    found = with_steps(redacted(CAMERA), **{"observation/image": images})
+    masks = dataclasses.replace(private_values.MASKS, frames_dropped=2)
+    record = dataclasses.replace(RECORD, pictures=masks, frames_masked=3)
+    redacted_form.check_redacted(found, record)
+    for wrong in (
+        dataclasses.replace(record, frames_masked=4),
+        dataclasses.replace(record, pictures=private_values.MASKS),
+        dataclasses.replace(record, pictures=None),
+        dataclasses.replace(
+            record, detectors={}, pictures=dataclasses.replace(masks, looked={})
+        ),
+    ):
+        with pytest.raises(FieldNotCoveredError):
+            redacted_form.check_redacted(found, wrong)
+    black = [blank_picture.make(4, 4)] * 5
+    found = with_steps(found, **{"observation/image": black})
+    masks = PictureMasks(masks.version, 5, {})
+    record = dataclasses.replace(RECORD, detectors={}, pictures=masks)
+    redacted_form.check_redacted(found, record)
 
 
 def test_more_frames_masked_than_there_are_is_refused() -> None:

@@ -2,13 +2,79 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from typing import Any
 
 from rlds.errors import RedactionRecordError
 from rlds.spec import EpisodeSpec
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SOURCE = "redaction record"
+
+
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """States which detector looked for something in every picture.
+
+    Attributes:
+        name: of the detector.
+        version: of the package that carries its weights.
+        sure_per_mille: score from which one box is masked by itself, 0 to 1000.
+        weak_per_mille: score from which boxes are masked that follow each other.
+
+    Raises:
+        RedactionRecordError: a value has the wrong type or is out of range.
+    """
+
+    name: str
+    version: str
+    sure_per_mille: int
+    weak_per_mille: int
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.version)
+        _check(all(type(text) is str and text for text in texts), "detector: texts")
+        scores = (self.sure_per_mille, self.weak_per_mille)
+        _check(
+            all(type(score) is int and 0 <= score <= 1000 for score in scores),
+            "detector: scores from 0 to 1000",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureMasks:
+    """States how pictures were masked.
+
+    Attributes:
+        version: of the way in which what was found becomes masks.
+        frames_dropped: pictures that are black, since one of the detectors did not
+            look at them.
+        looked: who looked, by what for.
+
+    Raises:
+        RedactionRecordError: a value has the wrong type or is out of range.
+    """
+
+    version: str
+    frames_dropped: int
+    looked: Mapping[str, Looked]
+
+    def __post_init__(self) -> None:
+        _check(type(self.version) is str and bool(self.version), "pictures: a version")
+        _check(_is_count(self.frames_dropped), "frames_dropped: a count")
+        _check(all(type(name) is str for name in self.looked), "looked: names")
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.frames_dropped))
+
+    def to_json(self) -> dict[str, object]:
+        """Returns it as JSON values."""
+        looked = {name: dataclasses.asdict(one) for name, one in self.looked.items()}
+        return {
+            "version": self.version,
+            "frames_dropped": self.frames_dropped,
+            "looked": looked,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +87,8 @@ class RedactionRecord:
         fields_covered: names of the fields that were transformed, sorted.
         frames_masked: number of images in which something was masked.
         attested: whether the robot attests that the episode holds no other data.
+        pictures: how they were masked; None where there are none, and in what was
+            written before pictures could leave.
 
     Raises:
         RedactionRecordError: a value has the wrong type or is out of range.
@@ -31,6 +99,7 @@ class RedactionRecord:
     fields_covered: tuple[str, ...]
     frames_masked: int
     attested: bool
+    pictures: PictureMasks | None = None
 
     def __post_init__(self) -> None:
         _check(isinstance(self.transform_version, str), "transform_version: a string")
@@ -48,10 +117,7 @@ class RedactionRecord:
             all(isinstance(name, str) for name in self.fields_covered),
             "fields_covered: names",
         )
-        _check(
-            type(self.frames_masked) is int and 0 <= self.frames_masked < 1 << 31,
-            "frames_masked: a count",
-        )
+        _check(_is_count(self.frames_masked), "frames_masked: a count")
         _check(type(self.attested) is bool, "attested: true or false")
 
     def __hash__(self) -> int:
@@ -59,13 +125,16 @@ class RedactionRecord:
 
     def to_json(self) -> dict[str, object]:
         """Returns the record as JSON values."""
-        return {
+        found: dict[str, object] = {
             "transform_version": self.transform_version,
             "detectors": dict(self.detectors),
             "fields_covered": list(self.fields_covered),
             "frames_masked": self.frames_masked,
             "attested": self.attested,
         }
+        if self.pictures is not None:
+            found["pictures"] = self.pictures.to_json()
+        return found
 
 
 def from_json(value: object) -> RedactionRecord:
@@ -75,13 +144,10 @@ def from_json(value: object) -> RedactionRecord:
         RedactionRecordError: the value is missing (None) or is not such a record.
     """
     _check(value is not None, "a redaction record")
-    if not isinstance(value, dict):
-        raise RedactionRecordError(_SOURCE, "an object", type(value).__name__)
     names = {field.name for field in dataclasses.fields(RedactionRecord)}
-    if set(value) != names:
-        raise RedactionRecordError(
-            _SOURCE, f"exactly the keys {sorted(names)}", sorted(value)
-        )
+    if isinstance(value, dict) and "pictures" not in value:
+        names.remove("pictures")
+    value = _read_object(value, names)
     _check(isinstance(value["detectors"], dict), "detectors: an object")
     _check(isinstance(value["fields_covered"], list), "fields_covered: a list")
     return RedactionRecord(
@@ -90,7 +156,28 @@ def from_json(value: object) -> RedactionRecord:
         fields_covered=tuple(value["fields_covered"]),
         frames_masked=value["frames_masked"],
         attested=value["attested"],
+        pictures=_read_pictures(value["pictures"]) if "pictures" in value else None,
     )
+
+
+def _read_pictures(value: object) -> PictureMasks:
+    found = _read_object(value, {"version", "frames_dropped", "looked"})
+    _check(isinstance(found["looked"], dict), "looked: an object")
+    keys = {field.name for field in dataclasses.fields(Looked)}
+    looked = {
+        name: Looked(**_read_object(one, keys)) for name, one in found["looked"].items()
+    }
+    return PictureMasks(found["version"], found["frames_dropped"], looked)
+
+
+def _read_object(value: object, keys: Set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RedactionRecordError(_SOURCE, "an object", type(value).__name__)
+    if set(value) != keys:
+        raise RedactionRecordError(
+            _SOURCE, f"exactly the keys {sorted(keys)}", sorted(value)
+        )
+    return value
 
 
 def find_missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str, ...]:
@@ -104,6 +191,10 @@ def find_missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str
         for field in (*spec.step_fields(), *spec.episode_fields())
         if field.sensitive and field.name not in covered
     )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
 
 
 def _check(holds: bool, expected: str) -> None:

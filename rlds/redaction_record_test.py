@@ -4,7 +4,12 @@ import pytest
 
 from rlds import redaction_record
 from rlds.errors import RedactionRecordError
-from rlds.redaction_record import RedactionRecord, find_missing_fields
+from rlds.redaction_record import (
+    Looked,
+    PictureMasks,
+    RedactionRecord,
+    find_missing_fields,
+)
 from rlds.spec import EpisodeSpec
 
 _NUMERIC = (
@@ -32,6 +37,45 @@ def _record(**changes: Any) -> RedactionRecord:
 
 def test_record_survives_a_round_trip_through_json() -> None:
     assert redaction_record.from_json(_record().to_json()) == _record()
+
+
+def test_record_says_how_pictures_were_masked_and_an_older_one_does_not() -> None:
+    looked = {"faces": Looked("centerface", "1.5.0", 400, 250)}
+    record = _record(pictures=PictureMasks("masks-1", 2, looked))
+    assert redaction_record.from_json(record.to_json()) == record
+    old = _record()
+    assert "pictures" not in old.to_json()
+    assert redaction_record.from_json(old.to_json()).pictures is None
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        None,
+        [],
+        {},
+        {"version": "", "frames_dropped": 0, "looked": {}},
+        {"version": "masks-1", "frames_dropped": -1, "looked": {}},
+        {"version": "masks-1", "frames_dropped": True, "looked": {}},
+        {"version": "masks-1", "frames_dropped": 0, "looked": []},
+        {"version": "masks-1", "frames_dropped": 0, "looked": {"faces": {}}},
+        {
+            "version": "masks-1",
+            "frames_dropped": 0,
+            "looked": {
+                "faces": {
+                    "name": "centerface",
+                    "version": "1.5.0",
+                    "sure_per_mille": 1001,
+                    "weak_per_mille": 0,
+                }
+            },
+        },
+    ],
+)
+def test_malformed_statement_about_pictures_is_refused(pictures: object) -> None:
+    with pytest.raises(RedactionRecordError):
+        redaction_record.from_json(_record().to_json() | {"pictures": pictures})
 
 
 def test_record_covers_a_numeric_episode_and_not_one_with_images() -> None:

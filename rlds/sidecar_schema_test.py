@@ -37,6 +37,18 @@ _GOOD: dict[str, Any] = {
         "fields_covered": ["robot_hash", "tags"],
         "frames_masked": 0,
         "attested": True,
+        "pictures": {
+            "version": "masks-1",
+            "frames_dropped": 0,
+            "looked": {
+                "faces": {
+                    "name": "centerface",
+                    "version": "1.5.0",
+                    "sure_per_mille": 400,
+                    "weak_per_mille": 250,
+                }
+            },
+        },
     },
     "package_digest": "",
     "delta_digest": "",
@@ -60,6 +72,12 @@ def _check_agreement(value: dict[str, Any]) -> None:
 
 def test_good_sidecar_is_taken_by_both() -> None:
     assert _VALIDATOR.is_valid(_GOOD) and _is_taken(_GOOD)
+
+
+def test_sidecar_of_before_pictures_could_leave_is_taken_by_both() -> None:
+    old = copy.deepcopy(_GOOD)
+    del old["privacy"]["pictures"]
+    assert _VALIDATOR.is_valid(old) and _is_taken(old)
 
 
 def _leaves(value: dict[str, Any]) -> list[tuple[str, ...]]:

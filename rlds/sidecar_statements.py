@@ -58,6 +58,7 @@ _LOOKED_AT: Mapping[str, str] = {
     "privacy.fields_covered": "check_redacted: names of sensitive fields",
     "privacy.frames_masked": "check_redacted: no more than there are",
     "privacy.attested": "check_redacted: true",
+    "privacy.pictures": "check_redacted: known names; dropped ones are counted again",
 }
 
 

@@ -94,6 +94,12 @@ TRANSFORM_VERSION = "numeric-2"
 # What is looked for in every picture before it may leave: a record names the weights
 # that looked for each, and nothing else.
 IMAGE_DETECTORS = ("faces", "plates")
+# What may be looked for besides: screens and paper with text.
+OPTIONAL_DETECTORS = ("pages",)
+# The names that a detector of any of these can have, and how boxes become masks
+# (`edge/redact/tracks.py`); a record names no other ones.
+DETECTOR_NAMES = ("centerface", "ppocr-text")
+MASKS_VERSION = "masks-1"
 
 # Sound that leaves a robot: at most so many bands, in powers of whole steps, each of
 # which holds for at least so long. Speech is understood by how the powers of its bands

@@ -198,7 +198,10 @@ _CAMERA = dataclasses.replace(SPEC, image=True)
 def _masked(recorded: Recorded) -> dict[str, Any]:
     privacy = recorded.sidecar.privacy
     detectors = dict.fromkeys(IMAGE_DETECTORS, "ef" * 32)
-    return {"privacy": dataclasses.replace(privacy, detectors=detectors)}
+    masks = private_values.MASKS
+    return {
+        "privacy": dataclasses.replace(privacy, detectors=detectors, pictures=masks)
+    }
 
 
 def test_images_that_decode_and_hold_no_metadata_are_admitted(raw: LocalStore) -> None:

@@ -275,6 +275,7 @@ _FIELDS = [
     ("privacy", "fields_covered"),
     ("privacy", "frames_masked"),
     ("privacy", "attested"),
+    ("privacy", "pictures"),
     ("package_digest",),
     ("delta_digest",),
     ("software",),

@@ -26,6 +26,7 @@ from edge.episodes.sharing import DATASET_NAME, SPLIT
 from edge.errors import AmendError
 from edge.redact import redactor
 from rlds import (
+    blank_picture,
     consent_record,
     example_codec,
     reader,
@@ -239,7 +240,13 @@ def _describe_again(
     count = changed.num_steps
     violations = sidecar_statements.count_violations(changed)
     # Which pictures were masked is not recorded: of fewer, this is how many at most.
-    masked = min(old.privacy.frames_masked, count)
+    # Which were dropped is seen.
+    images = changed.steps.get("observation/image", ())
+    dropped = blank_picture.count(images)
+    masked = min(old.privacy.frames_masked, len(images) - dropped)
+    pictures = old.privacy.pictures
+    if pictures is not None:
+        pictures = dataclasses.replace(pictures, frames_dropped=dropped)
     return dataclasses.replace(
         old,
         sha256=sha256_bytes(framed),
@@ -247,7 +254,9 @@ def _describe_again(
         num_steps=count,
         consent=consent or old.consent,
         safety=Safety(violations, old.safety.escalated),
-        privacy=dataclasses.replace(old.privacy, frames_masked=masked),
+        privacy=dataclasses.replace(
+            old.privacy, frames_masked=masked, pictures=pictures
+        ),
     )
 
 

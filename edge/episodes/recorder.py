@@ -34,7 +34,10 @@ PART_LIMIT_BYTES = 64 * 1024 * 1024
 def episode_spec(robot: RobotSpec, provenance: Provenance) -> EpisodeSpec:
     """The fields of an episode of a robot in which these acted."""
     return EpisodeSpec(
-        robot.state_size, robot.action_size, interventions=provenance.watched
+        robot.state_size,
+        robot.action_size,
+        image=robot.camera,
+        interventions=provenance.watched,
     )
 
 
@@ -53,6 +56,8 @@ def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
         "deadline_missed": step.deadline_missed,
         "safety_violation": step.safety_violation,
     }
+    if spec.image:
+        fields["observation/image"] = step.observation.image
     if spec.interventions:
         fields["intervention"] = step.intervention
     return fields

@@ -34,7 +34,8 @@ from edge.errors import (
     RedactionError,
     UncoveredFieldError,
 )
-from edge.redact import redactor, transforms
+from edge.redact import masker, redactor, transforms
+from edge.redact.masker import Masker
 from edge.robots.clock import NS_PER_S, Clock, MonotonicClock, require_right
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_DATE
@@ -70,6 +71,8 @@ MOST_ASIDE = 64
 """Files that one recovery sets aside, each with a line and a sync of the folder."""
 _ROBOTS_CLOCK = "the robot's clock"
 _MACHINE = MonotonicClock()
+
+OpenMasker = Callable[[Callable[[str], None]], Masker | None]
 
 _SUFFIXES = (EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
 # What reading a damaged, foreign or oversized episode raises.
@@ -112,6 +115,7 @@ class Recording:
         hand_over: Callable[[Path], None] | None = None,
         quota: SharedQuota | None = None,
         words: frozenset[str] = frozenset(),
+        masker: Masker | None = None,
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
@@ -124,6 +128,7 @@ class Recording:
         self._machine = machine
         self._hand_over = hand_over
         self._quota = quota
+        self._masker = masker
         self._places = [path.stat() for path in (private, output)]
         self._aside = 0  # files that this recovery has set aside
 
@@ -195,7 +200,7 @@ class Recording:
             metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
         )
         spec = episode_spec(robot, provenance)
-        self._directory.check_spec(redactor.shared_spec(spec))
+        self._directory.check_spec(redactor.shared_spec(spec, self._masker is not None))
 
         def begin_part(name: str) -> None:
             self._write_terms(name)
@@ -334,11 +339,14 @@ class Recording:
         elif self.look_up(name) is Held.NOTHING:
             terms = self._read_terms(raw)
             self._require_own(name, terms)
-            dropped = ", ".join(redactor.find_dropped(raw.spec))
+            masks = self._masker is not None
+            dropped = ", ".join(redactor.find_dropped(raw.spec, masks))
             if dropped:
                 self._tell(f"{name} is shared without {dropped}: nothing here masks it")
             key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
-            chosen = redactor.Redactor(key.robot_hash, terms.words)
+            chosen = redactor.Redactor(
+                key.robot_hash, terms.words, self._masker, self._tell
+            )
             redacted, record = chosen.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
             consent = terms.consent
@@ -438,6 +446,7 @@ def open_recording(
     hand_over: Callable[[Path], None] | None = None,
     quota: SharedQuota | None = None,
     words: frozenset[str] = frozenset(),
+    open_masker: OpenMasker = masker.open_masker,
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -460,6 +469,8 @@ def open_recording(
         quota: keeps `output` within a size; None for no limit.
         words: those of the operator that may leave in the episodes that begin now,
             beside the closed list; recovered episodes keep their own.
+        open_masker: gives what masks the pictures of a robot with a camera; None, and
+            a line, where a detector is missing: then no picture leaves.
 
     Raises:
         ClockError: the machine's clock is wrong.
@@ -488,10 +499,12 @@ def open_recording(
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
+        spec = episode_spec(robot, nobody)
+        chosen = open_masker(tell) if spec.image else None
         directory = TfdsDirectory(
             output,
             DATASET_NAME,
-            redactor.shared_spec(episode_spec(robot, nobody)),
+            redactor.shared_spec(spec, chosen is not None),
             SPLIT,
         )
         for path in directory.set_aside:
@@ -513,4 +526,5 @@ def open_recording(
             hand_over,
             quota,
             words,
+            chosen,
         )

@@ -149,6 +149,9 @@ class StepSender:
         Raises:
             RingError: there is no room for the ring.
         """
+        if robot.camera:
+            tell("the pictures of this robot's camera are not recorded by the ring")
+            robot = dataclasses.replace(robot, camera=False)
         self._robot = robot
         self._waits = waits
         self._tell = tell

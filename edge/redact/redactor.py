@@ -9,35 +9,43 @@ is looked at once more, value by value, as the uploader and ingest will
 
 import dataclasses
 from collections.abc import Callable, Mapping, Set
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
+from edge.redact.masker import Masked, Masker
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.known_words import NO_WORDS
 from rlds.redacted_form import check_redacted, has_form
 from rlds.redaction_record import RedactionRecord
 from rlds.spec import FIELDS, SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
 
+MASK_PICTURES: Final = "mask_faces_and_plates"
 Transform = Callable[[Any], Any]
 StepTransform = Callable[[Any, Mapping[str, Any]], Any]
 
 
-def shared_spec(spec: EpisodeSpec) -> EpisodeSpec:
+def shared_spec(spec: EpisodeSpec, masks: bool) -> EpisodeSpec:
     """Returns the sizes of the copies that leave, of episodes of `spec`.
 
-    They lack pictures, since nothing here looks for faces and plates yet, and sound of
-    so many bands that words could be heard in it.
+    They lack sound of so many bands that words could be heard in it, and pictures where
+    nothing looks for faces and plates.
+
+    Args:
+        spec: of raw episodes.
+        masks: whether there is a masker.
     """
     hears = spec.audio_size <= SOUND_BANDS
     return dataclasses.replace(
-        spec, image=False, audio_size=spec.audio_size if hears else 0
+        spec, image=spec.image and masks, audio_size=spec.audio_size if hears else 0
     )
 
 
-def find_dropped(spec: EpisodeSpec) -> tuple[str, ...]:
+def find_dropped(spec: EpisodeSpec, masks: bool) -> tuple[str, ...]:
     """Returns the names of the senses that copies of episodes of `spec` lack."""
-    kept = {field.name for field in shared_spec(spec).step_fields()}
+    kept = {field.name for field in shared_spec(spec, masks).step_fields()}
     return tuple(f.name for f in spec.step_fields() if f.name not in kept)
 
 
@@ -67,15 +75,23 @@ class Redactor:
     """The transforms of one robot."""
 
     def __init__(
-        self, robot_hash: Callable[[str], str], words: Set[str] = NO_WORDS
+        self,
+        robot_hash: Callable[[str], str],
+        words: Set[str] = NO_WORDS,
+        masker: Masker | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Redacts episodes of a robot whose key turns its id into `robot_hash(id)`.
 
         Args:
             robot_hash: the keyed hash of a text.
             words: those that the robot has of its own, beside the closed list.
+            masker: masks pictures; None where they are not to leave.
+            tell: gets a line about pictures that are dropped.
         """
         self._words = words
+        self._masker = masker
+        self._tell = tell
         self._transforms: Mapping[str, Transform] = {
             "keyed_hash": robot_hash,
             "coarse_time": transforms.coarsen_time,
@@ -91,17 +107,19 @@ class Redactor:
     @property
     def transform_names(self) -> frozenset[str]:
         """Names of the transforms, as `rlds.spec` uses them."""
-        return frozenset({*self._transforms, *self._step_transforms})
+        return frozenset({*self._transforms, *self._step_transforms, MASK_PICTURES})
 
     def redact(self, episode: Episode) -> tuple[Episode, RedactionRecord]:
         """Returns a redacted copy and the record of what was done.
+
+        Masking takes a tenth of a second for each picture, in another process.
 
         Raises:
             UncoveredFieldError: a sensitive field has no transform here.
             RedactionError: a value cannot be redacted.
             FieldFormError: a value is not in the form in which it may leave the robot.
         """
-        spec = shared_spec(episode.spec)
+        spec = shared_spec(episode.spec, self._masker is not None)
         sensitive = [
             field
             for field in (*spec.step_fields(), *spec.episode_fields())
@@ -115,9 +133,13 @@ class Redactor:
         hidden = find_hidden(episode.metadata, self._words)
         changes: dict[str, Any] = {}
         steps = {field.name: episode.steps[field.name] for field in spec.step_fields()}
+        masked: Masked | None = None
         for field in sensitive:
             name, transform = field.name, field.transform or ""
-            if field.scope == "step":
+            if transform == MASK_PICTURES:
+                masked = self._mask(episode, name)
+                steps[name] = masked.images
+            elif field.scope == "step":
                 compute = self._step_transforms[transform]
                 steps[name] = compute(episode.steps[name], episode.steps)
             elif transform != "known_words" or name in hidden:
@@ -127,15 +149,31 @@ class Redactor:
         redacted = Episode(spec, metadata, steps)
         record = RedactionRecord(
             transform_version=TRANSFORM_VERSION,
-            detectors={},
+            detectors={} if masked is None else masked.detectors,
             fields_covered=tuple(sorted(field.name for field in sensitive)),
-            frames_masked=0,
+            frames_masked=0 if masked is None else masked.frames_masked,
             attested=True,
+            pictures=None if masked is None else masked.masks,
         )
         check_redacted(redacted, record, self._words)
         return redacted, record
 
+    def _mask(self, episode: Episode, name: str) -> Masked:
+        assert self._masker is not None  # else its copies have no pictures
+        masked = self._masker.mask(
+            episode.steps[name], np.asarray(episode.steps["t_monotonic_ns"])
+        )
+        dropped = masked.masks.frames_dropped
+        if dropped:
+            self._tell(
+                f"{episode.metadata.episode_id}: {dropped} of {episode.num_steps}"
+                f" pictures are dropped: {'; '.join(masked.reasons)}"
+            )
+        return masked
+
     def _has_transform(self, field: Field) -> bool:
+        if field.transform == MASK_PICTURES:
+            return self._masker is not None
         of_scope: Mapping[str, object] = (
             self._step_transforms if field.scope == "step" else self._transforms
         )

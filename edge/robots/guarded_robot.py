@@ -152,7 +152,12 @@ class GuardedRobot:
                 f"the whole nanoseconds of its clock from {method}",
                 found.t_monotonic_ns,
             )
-        return Observation(state, int(found.t_monotonic_ns))
+        if self._spec.camera and not (
+            isinstance(found.image, bytes) and found.image.startswith(b"\xff\xd8")
+        ):
+            raise self._fault(f"a picture from {method}, as a JPEG", type(found.image))
+        image = found.image if self._spec.camera else b""
+        return Observation(state, int(found.t_monotonic_ns), image=image)
 
     def _check_reward(self, found: object) -> float:
         try:

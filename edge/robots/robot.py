@@ -5,7 +5,7 @@ recorder and the package runner know robots only through this file.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class RobotSpec:
         hold_after_s: how long it may go on with its last command, in seconds, before
             its watchdog holds it; None for 0.1 to 0.25, by the control rate. A light
             or slow arm may take longer on a busy machine without real time.
+        camera: whether each observation has a picture.
     """
 
     state_size: int
@@ -46,6 +47,7 @@ class RobotSpec:
     action_maximum: tuple[float, ...]
     simulated: bool
     hold_after_s: float | None = None
+    camera: bool = False
 
     def __post_init__(self) -> None:
         """Checks that sizes and limits agree.
@@ -82,10 +84,12 @@ class Observation:
     Attributes:
         state: [state_size] f32, in the units of the robot's own description.
         t_monotonic_ns: when it was sensed, on the robot's clock.
+        image: the newest picture of its camera, a JPEG; empty without a camera.
     """
 
     state: Vector
     t_monotonic_ns: int
+    image: bytes = field(default=b"", kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,35 @@ from typing import Any
 import numpy as np
 
 from base import text_forms
-from rlds import example_codec, protobuf, tfrecord
+from rlds import blank_picture, example_codec, protobuf, tfrecord
 from rlds.episode import Episode
-from rlds.redaction_record import RedactionRecord
+from rlds.redaction_record import Looked, PictureMasks, RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import FIELDS, IMAGE_DETECTORS, TRANSFORM_VERSION, EpisodeSpec
+from rlds.spec import (
+    FIELDS,
+    IMAGE_DETECTORS,
+    MASKS_VERSION,
+    TRANSFORM_VERSION,
+    EpisodeSpec,
+)
 from rlds.testing import episodes
 
 COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
+MASKS = PictureMasks(
+    MASKS_VERSION,
+    0,
+    {
+        "faces": Looked("centerface", "1.5.0", 300, 150),
+        "plates": Looked("ppocr-text", "1.2.3", 500, 300),
+    },
+)
 RECORD = RedactionRecord(
-    TRANSFORM_VERSION, dict.fromkeys(IMAGE_DETECTORS, "ef" * 32), COVERED, 0, True
+    TRANSFORM_VERSION,
+    dict.fromkeys(IMAGE_DETECTORS, "ef" * 32),
+    COVERED,
+    0,
+    True,
+    MASKS,
 )
 """What a robot says of an episode that it redacted, with pictures or without."""
 
@@ -173,6 +192,11 @@ def _voice(steps: int) -> Any:  # noqa: ANN401 - an array
     return np.sin(np.arange(steps * 800, dtype=np.float32)).reshape(steps, 800)
 
 
+def _look(what: str, name: str, version: str) -> PictureMasks:
+    looked = {**MASKS.looked, what: Looked(name, version, 300, 150)}
+    return dataclasses.replace(MASKS, looked=looked)
+
+
 _SAYS_WHEN = text_forms.format_uuid7(1_767_254_472_123, bytes(10))
 
 DOORS: tuple[Door, ...] = (
@@ -243,7 +267,36 @@ DOORS: tuple[Door, ...] = (
         see(episodes.JPEG),
         record={"detectors": {"plates": "ef" * 32}},
     ),
+    Door(
+        "picture of which nobody says how it was masked",
+        "",
+        see(episodes.JPEG),
+        record={"pictures": None},
+    ),
+    Door(
+        "picture that is said to be dropped and is not black",
+        "",
+        see(episodes.JPEG),
+        record={"pictures": dataclasses.replace(MASKS, frames_dropped=1)},
+    ),
+    Door("dropped picture of which nobody says so", "", see(blank_picture.make(8, 8))),
     # What is said about the episode.
+    Door(
+        "detector with the name of a person",
+        record={"pictures": _look("faces", "Ada", "1.5.0")},
+    ),
+    Door(
+        "weights of a person's own version",
+        record={"pictures": _look("faces", "centerface", "Ada-1")},
+    ),
+    Door(
+        "masks named after a person",
+        record={"pictures": dataclasses.replace(MASKS, version="Ada-1")},
+    ),
+    Door(
+        "something to look for that is a person",
+        record={"pictures": _look("Ada", "centerface", "1.5.0")},
+    ),
     Door("detector named after a person", record={"detectors": {"Ada": "ef" * 32}}),
     Door("transforms named after a person", record={"transform_version": "Ada-1"}),
     Door("covered field that is none", record={"fields_covered": (*COVERED, "Ada")}),

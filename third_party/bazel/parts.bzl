@@ -10,6 +10,12 @@ load("//third_party/python:debian_python.bzl", "debian_python")
 load("//third_party/python:pip_tree.bzl", "pip_tree")
 load("//third_party/python:uv.bzl", "uv")
 
+# Lines of text are found, and never read.
+_READERS_OF_TEXT = [
+    "rapidocr_onnxruntime/models/ch_PP-OCRv3_rec_infer.onnx",
+    "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+]
+
 def external_parts():
     """Declares the repositories."""
     running_bazel(name = "running_bazel")
@@ -53,6 +59,27 @@ def external_parts():
         compile = False,
         lock = "//third_party/python:locks/learner_aarch64.txt",
         platform = "aarch64-manylinux_2_31",
+    )
+
+    # Beside edge, for a robot with a camera.
+    pip_tree(
+        name = "masks",
+        lock = "//third_party/python:locks/masks.txt",
+        remove = _READERS_OF_TEXT,
+    )
+
+    pip_tree(
+        name = "masks_aarch64",
+        compile = False,
+        lock = "//third_party/python:locks/masks_aarch64.txt",
+        platform = "aarch64-manylinux_2_31",
+        remove = _READERS_OF_TEXT,
+    )
+
+    pip_tree(
+        name = "photographs",
+        compile = False,
+        lock = "//third_party/python:locks/photographs.txt",
     )
 
     pip_tree(

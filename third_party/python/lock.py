@@ -24,6 +24,9 @@ TREES = {
     "edge": ("edge.in", X86_64),
     "edge_aarch64": ("edge.in", AARCH64),
     "learner_aarch64": ("learner.in", AARCH64),
+    "masks": ("masks.in", X86_64),
+    "masks_aarch64": ("masks.in", AARCH64),
+    "photographs": ("photographs.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -33,6 +36,8 @@ TREES = {
     "uv": ("uv.in", X86_64),
 }
 TOGETHER = ("notebook.in", "dev.in")
+# Each package of these is named there: what others ask for is not loaded.
+WITHOUT_DEPENDENCIES = ("masks.in", "photographs.in")
 
 
 def requirement_lines(path: Path) -> list[str]:
@@ -100,7 +105,8 @@ def main() -> None:
         for tree, (name, platform) in TREES.items():
             print(f"resolving {tree}", file=sys.stderr)
             source = folder / name
-            text = compile_lock(uv, [source], platform, "-c", str(versions))
+            alone = ("--no-deps",) if name in WITHOUT_DEPENDENCIES else ()
+            text = compile_lock(uv, [source], platform, "-c", str(versions), *alone)
             lock = folder / f"{tree}.txt"
             temporary = lock.with_suffix(".new")
             temporary.write_text(f"{header(source, platform, text)}\n{text}")

@@ -1,0 +1,176 @@
+"""What a robot's camera sees of a person, from the robot to the store and its verdict.
+
+The robot's own programs record, mask, sign, share and send; ingest judges. The raw
+episode is looked at beside the copy that left.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.testing import processes
+from rlds import blank_picture, jpeg_segments, reader, sidecar
+from rlds.episode import Episode
+from rlds.sidecar import Sidecar
+
+STEPS = 12
+# Somebody looks into the camera of an arm and goes by; in some pictures the arm is
+# before the face.
+CAMERA_ARM = """
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
+from edge.robots.robot import Observation, RobotSpec, Transition
+from edge.testing import photographs
+
+DAMAGED = {damaged}
+
+
+class CameraArm:
+    spec = RobotSpec(
+        2, 1, 20.0, "sawyer", "kitchen", "reach", (-1.0,), (1.0,), True, camera=True
+    )
+
+    def __init__(self):
+        self.clock = SimulatedClock(unix_ns_from_rfc3339("2026-01-01T08:00:00Z"))
+        self._step = 0
+
+    def reset(self, seed):
+        self._step = 0
+        return self._sense()
+
+    def act(self, action):
+        self.clock.sleep_until_ns(self.clock.now_ns() + self.spec.period_ns)
+        self._step += 1
+        return Transition(self._sense(), 0.0, None, False)
+
+    def hold(self):
+        pass
+
+    def close(self):
+        pass
+
+    def expert(self):
+        return np.zeros(1, np.float32)
+
+    def _sense(self):
+        image = Image.fromarray(np.roll(photographs.show_head(4), 6 * self._step, 1))
+        if self._step in (5, 6):
+            ImageDraw.Draw(image).rectangle((0, 90, 320, 140), (30, 30, 30))
+        exif = Image.Exif()
+        exif[0x010E] = "Ada Lovelace at home"
+        raw = io.BytesIO()
+        image.save(raw, "JPEG", exif=exif.tobytes())
+        content = raw.getvalue()
+        if self._step in DAMAGED:
+            content = content[: len(content) // 2]
+        return Observation(np.zeros(2, np.float32), self.clock.now_ns(), image=content)
+"""
+
+
+def record(work: Path, *more: str, damaged: tuple[int, ...] = ()) -> str:
+    """Records one episode of the arm; returns what was printed."""
+    (work / "camera_arm.py").write_text(CAMERA_ARM.format(damaged=damaged))
+    done = processes.run(
+        "edge.record",
+        f"--robot={work / 'camera_arm.py'}:CameraArm",
+        f"--output={work / 'out'}",
+        f"--enrol={work / 'enrol.json'}",
+        f"--max_steps={STEPS}",
+        "--consent",
+        *more,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def read(work: Path) -> tuple[Episode, Sidecar]:
+    (path,) = (work / "out").glob("*.tfrecord")
+    raw = path.with_name(f"{path.stem}.sidecar.json").read_bytes()
+    return reader.read_episode(path), sidecar.parse(raw)
+
+
+def send(work: Path) -> None:
+    """Uploads what was recorded, which ingest admits."""
+    (work / "store").mkdir()
+    done = processes.run(
+        "edge.episodes.upload", f"--from={work / 'out'}", f"--to={work / 'store'}"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 sent" in done.stdout
+    done = processes.run(
+        "cloud.ingest.ingest",
+        f"--raw={work / 'store'}",
+        f"--enrolled={work / 'enrol.json'}",
+        f"--ingest_key={work / 'ingest.key'}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (verdict,) = (work / "store").rglob("admission.json")
+    assert verdict.stat().st_size
+    return any(
+        line.split()[:2] == ["1", "admitted"] for line in done.stdout.splitlines()
+    )
+
+
+def decode(image: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
+
+
+def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) -> None:
+    printed = record(tmp_path)
+    assert "without observation/image" not in printed
+    episode, said = read(tmp_path)
+    images = episode.steps["observation/image"]
+    for step, image in enumerate(images):
+        assert jpeg_segments.find_fault(image) is None
+        assert b"Ada" not in image
+        x = 114 + 46 + 6 * step
+        if x < 300:
+            face = decode(image)[100:150, x - 20 : x + 20]
+            assert face.max() < 40, step
+    assert decode(images[0])[:20, 300:].min() > 60
+    assert said.privacy.frames_masked == len(images)
+    assert "observation/image" in said.privacy.fields_covered
+    assert said.privacy.pictures is not None
+    assert said.privacy.pictures.frames_dropped == 0
+    send(tmp_path)
+    assert not list((tmp_path / "out.private").glob("*.tfrecord"))
+
+
+def test_damaged_picture_is_dropped_and_the_episode_is_admitted(tmp_path: Path) -> None:
+    printed = record(tmp_path, damaged=(2, 7))
+    assert (
+        f"2 of {STEPS} pictures are dropped: observation/image: expected a" in printed
+    )
+    episode, said = read(tmp_path)
+    images = episode.steps["observation/image"]
+    assert [blank_picture.is_blank(one) for one in images[:9]] == [
+        step in (2, 7) for step in range(9)
+    ]
+    assert said.privacy.pictures is not None
+    assert said.privacy.pictures.frames_dropped == 2
+    send(tmp_path)
+
+
+def test_robot_without_the_detectors_shares_its_steps_and_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty package of their runtime's name comes before it."""
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent/onnxruntime.py").write_text("raise ImportError('not here')")
+    monkeypatch.syspath_prepend(str(tmp_path / "absent"))
+    printed = record(tmp_path)
+    assert "no picture will leave this robot" in printed
+    assert "the package onnxruntime" in printed
+    assert "is shared without observation/image: nothing here masks it" in printed
+    episode, said = read(tmp_path)
+    assert not episode.spec.image
+    assert said.privacy.detectors == {}
+    assert said.privacy.pictures is None
+    send(tmp_path)
