@@ -31,7 +31,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
-from edge import actor_flags, simulated_or_real, word_flags
+from edge import actor_flags, mask_flags, simulated_or_real, word_flags
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT, Actor, Ending, await_start
 from edge.control import loop, site_rules
@@ -147,6 +147,7 @@ _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
+flags.adopt_module_key_flags(mask_flags)
 flags.adopt_module_key_flags(word_flags)
 path_flags.folders("output", "private_dir")
 path_flags.files("key_file", "stop_rules", "enrol", "summary_json")
@@ -272,6 +273,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         consent=terms.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
         tell=command_line.say,
         words=word_flags.read(),
+        open_masker=mask_flags.open_masker,
     ) as folders:
         yield folders
 

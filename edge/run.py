@@ -38,7 +38,13 @@ from absl import flags
 
 from base import canonical_json, command_line, durable_file, text_forms
 from base.errors import printable
-from edge import actor_flags, run_flags, simulated_or_real, word_flags
+from edge import (
+    actor_flags,
+    mask_flags,
+    run_flags,
+    simulated_or_real,
+    word_flags,
+)
 from edge.actors.actor import Actor, Ending, await_start
 from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
@@ -260,6 +266,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         tell=_say,
         passed=_newest_time(),
         words=word_flags.read(),
+        open_masker=mask_flags.open_masker,
     ) as folders:
         for shared in folders.recover_all():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")

@@ -3,9 +3,10 @@
     notices.py --output=FILE --licence=FILE FILE...
 
 FILE is a file of a Python distribution's metadata (`NAME-VERSION.dist-info/...`) or the
-copyright file of a Debian package (`copyright/NAME`). A distribution without a licence
-text is listed with the licence that its metadata names, and one that names none is an
-error, so that nothing is shipped of which the licence is not known.
+copyright file of a Debian package (`copyright/NAME`). The text of a distribution that
+has it elsewhere lies in `licences/` here, in a folder of the same name. A distribution
+without a licence text is listed with the licence that its metadata names, and one that
+names none is an error, so that nothing is shipped of which the licence is not known.
 """
 
 import argparse
@@ -57,17 +58,22 @@ def find_distributions(files: list[Path], apache: str) -> list[str]:
     Raises:
         ValueError: a distribution has no licence text and names no known licence.
     """
-    texts: dict[Path, list[Path]] = {}
+    texts: dict[str, list[Path]] = {}
+    folders: dict[str, Path] = {}
     for file in files:
         folder = next(
             (one for one in file.parents if one.name.endswith(".dist-info")), None
         )
-        if folder is not None:
-            texts.setdefault(folder, [])
-            if _TEXT.fullmatch(file.name):
-                texts[folder].append(file)
+        if folder is None:
+            continue
+        texts.setdefault(folder.name, [])
+        if file == folder / "METADATA":
+            folders[folder.name] = folder
+        if _TEXT.fullmatch(file.name):
+            texts[folder.name].append(file)
     return [
-        _distribution(folder, sorted(texts[folder]), apache) for folder in sorted(texts)
+        _distribution(folders[name], sorted(texts[name]), apache)
+        for name in sorted(texts)
     ]
 
 

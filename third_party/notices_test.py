@@ -56,6 +56,18 @@ def test_distribution_that_only_names_the_apache_licence_gets_its_text(
     assert "the text" in section
 
 
+def test_text_that_lies_beside_is_that_of_the_distribution_of_its_folder(
+    tmp_path: Path,
+) -> None:
+    files = distribution(tmp_path, License="MIT License")
+    beside = tmp_path / "licences/thing-1.dist-info/LICENSE"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("you may")
+    (section,) = notices.find_distributions([beside, *files], "the text")
+    assert "thing 1 (MIT License)" in section
+    assert "you may" in section
+
+
 @pytest.mark.parametrize("fields", [{}, {"License": "Proprietary"}])
 def test_distribution_without_a_known_licence_is_not_shipped(
     tmp_path: Path, fields: dict[str, str], capsys: pytest.CaptureFixture[str]

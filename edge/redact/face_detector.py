@@ -62,7 +62,8 @@ class FaceDetector:
 
         Args:
             pixels: red, green and blue.
-            turns: in which quarter turns, counted against the clock, it is looked at.
+            turns: in which quarter turns it is looked at, counted against the clock;
+                in the first of them for large faces, too.
 
         Returns:
             What was found in each turn, in the picture as it is.
@@ -76,9 +77,10 @@ class FaceDetector:
         found = {}
         for turn in turns:
             here = self._look(np.rot90(scaled, turn))
-            far = boxes.scale(self._look(np.rot90(small, turn)), 1 / _SMALL)
-            both = boxes.suppress(np.concatenate([here, far]), boxes.SAME)
-            back = boxes.turn_back(both, turn, across, down)
+            if turn == turns[0]:
+                large = boxes.scale(self._look(np.rot90(small, turn)), 1 / _SMALL)
+                here = boxes.suppress(np.concatenate([here, large]), boxes.SAME)
+            back = boxes.turn_back(here, turn, across, down)
             found[turn] = boxes.scale(back, 1 / factor)
         return found
 

@@ -92,21 +92,28 @@ def draw_scene(
     backgrounds: Sequence[Image.Image],
     steps: int = 30,
     quarter_turns: int = 0,
+    distances_m: tuple[float, float] = (0.5, 2.0),
 ) -> Scene:
     """Draws the scene of a seed.
 
     Args:
         seed: what differs from scene to scene.
-        people: photographs of each person.
+        people: photographs of each person; none for a scene without people.
         backgrounds: photographs without faces.
         steps: number of pictures.
         quarter_turns: how the camera is mounted, in turns of 90 degrees.
+        distances_m: nearest and farthest place of a person.
     """
     random = np.random.default_rng(seed)
     background = backgrounds[int(random.integers(len(backgrounds)))]
     count = 1 + int(random.random() < 0.4)
-    chosen = random.choice(len(people), count, replace=False)
-    heads = [_Head(n, people[int(one)], random, steps) for n, one in enumerate(chosen)]
+    chosen: Sequence[Any] = (
+        random.choice(len(people), count, replace=False) if people else ()
+    )
+    heads = [
+        _Head(n, people[int(one)], random, steps, distances_m)
+        for n, one in enumerate(chosen)
+    ]
     # Who is nearer is drawn over whom is farther.
     heads.sort(key=lambda head: -head.distance_m)
     free = np.array([background.width - WIDTH, background.height - HEIGHT])
@@ -154,11 +161,12 @@ class _Head:
         photos: Sequence[Image.Image],
         random: np.random.Generator,
         steps: int,
+        distances_m: tuple[float, float],
     ) -> None:
         self.number = number
-        self.distance_m = float(np.exp(random.uniform(np.log(0.5), np.log(2.0))))
+        self.distance_m = float(np.exp(random.uniform(*np.log(distances_m))))
         approach = random.uniform(-0.4, 0.4) / RATE_HZ
-        last = np.clip(self.distance_m + approach * steps, 0.5, 2.0)
+        last = np.clip(self.distance_m + approach * steps, *distances_m)
         self._distances = np.linspace(self.distance_m, last, steps)
         self._photos = [photos[i] for i in random.permutation(len(photos))]
         self._change = int(random.integers(4, 10))  # steps for each photograph
