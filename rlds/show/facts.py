@@ -169,6 +169,8 @@ def _describe_sidecar(found: Found) -> list[tuple[str, str]]:
         f"{name} {digest[:12]}" for name, digest in sorted(privacy.detectors.items())
     )
     masked = f"{privacy.frames_masked:,} of {stated.num_steps:,} pictures"
+    if privacy.pictures is not None and privacy.pictures.frames_dropped:
+        masked += f"; {privacy.pictures.frames_dropped:,} are dropped, and black"
     return [
         ("consent", f"{said}{by}{', ' + consent.at if consent.at else ''}"),
         ("shared for a violation", "yes" if stated.safety.escalated else ""),

@@ -106,10 +106,8 @@ def draw_scene(
     """
     random = np.random.default_rng(seed)
     background = backgrounds[int(random.integers(len(backgrounds)))]
-    count = 1 + int(random.random() < 0.4)
-    chosen: Sequence[Any] = (
-        random.choice(len(people), count, replace=False) if people else ()
-    )
+    count = min(len(people), 1 + int(random.random() < 0.4))
+    chosen = random.choice(max(1, len(people)), count, replace=False)
     heads = [
         _Head(n, people[int(one)], random, steps, distances_m)
         for n, one in enumerate(chosen)
