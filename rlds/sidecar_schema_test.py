@@ -114,7 +114,7 @@ _VALUES = st.one_of(
     st.booleans(),
     st.integers(-2, 2),
     st.sampled_from([2**31 - 1, 2**31, 2**53 - 1, 0.5, -0.5]),
-    st.lists(_TEXTS | st.integers(), max_size=2),
+    st.lists(_TEXTS | st.integers(1 - 2**53, 2**53 - 1), max_size=2),
     st.dictionaries(st.text(max_size=3), _TEXTS, max_size=2),
 )
 

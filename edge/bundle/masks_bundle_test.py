@@ -1,4 +1,4 @@
-"""What a Pi with a camera unpacks over its bundle masks pictures, by an emulated one."""
+"""What a Pi with a camera unpacks over its bundle masks pictures, on an emulated Pi."""
 
 import os
 import subprocess

@@ -27,7 +27,8 @@ def lines() -> TextDetector:
 
 
 def look(faces: FaceDetector, pixels: Pixels, turns: Sequence[int] = (0,)) -> Boxes:
-    return np.concatenate([*faces.find(pixels, turns).values()])
+    looks = [(turn, size) for turn in turns for size in (1.5, 1.0, 0.5)]
+    return np.concatenate([*faces.find(pixels, looks).values()])
 
 
 def surely(found: Boxes) -> Boxes:

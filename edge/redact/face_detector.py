@@ -1,7 +1,8 @@
-"""Finds faces in a picture of any size: CenterFace, at two sizes and in four turns.
+"""Finds faces in a picture of any size: CenterFace, at several sizes, in four turns.
 
-A camera on an arm is turned with it, and the network knows upright faces only. Whoever
-asks says which turns are looked at: `masker.py` takes one after the other.
+A camera on an arm is turned with it, and the network knows upright faces only. It finds
+faces best that are 20 to 200 pixels high. Whoever asks says how a picture is looked at:
+`masker.py` takes one way after the other, and `tracks.py` joins what they find.
 
 Source: Xu et al. 2019, arXiv:1911.03599: a score, an offset and the logarithm of two
 sizes for each cell of 4x4 pixels.
@@ -18,16 +19,17 @@ from edge.redact.boxes import Boxes
 from edge.redact.network import Values
 from edge.redact.picture import Pixels, resize
 
+Look = tuple[int, float]
+"""A quarter turn, counted against the clock, and a size as a part of the usual one."""
+
 WEIGHTS: Final = weights.CENTERFACE
 LEAST_SCORE: Final = 0.08
 """Of what is returned: `tracks.py` decides what it means."""
 _CELL: Final = 4
 _STRIDE: Final = 32  # sizes of the input are multiples of it
-# The longer side of what the network looks at. Below the first, a picture is enlarged:
-# a face of 64x64 pixels' camera at 1 m has 8. Above the second it is made smaller.
+# The longer side of a picture of the usual size at least, and of any look at most: of a
+# camera of 64x64 pixels a face at 1 m has 8.
 _LONG_SIDES: Final = (320, 640)
-# Faces that fill the picture are found in a small copy of it.
-_SMALL: Final = 0.5
 
 # The file declares 10 pictures of 32x32 pixels; any number and size works. These are
 # the lengths in its shapes, and what they become: without a length, which is any.
@@ -57,31 +59,28 @@ class FaceDetector:
             tail = tail.replace(shape, free)
         self._network = network.Network(WEIGHTS.name, raw[:-_TAIL] + tail)
 
-    def find(self, pixels: Pixels, turns: Sequence[int]) -> dict[int, Boxes]:
+    def find(self, pixels: Pixels, looks: Sequence[Look]) -> dict[int, Boxes]:
         """Returns the faces of a picture [h w 3], scores from `LEAST_SCORE`.
 
         Args:
             pixels: red, green and blue.
-            turns: in which quarter turns it is looked at, counted against the clock;
-                in the first of them for large faces, too.
+            looks: how it is looked at.
 
         Returns:
             What was found in each turn, in the picture as it is.
         """
         height, width = pixels.shape[:2]
         longest = max(height, width)
-        factor = min(max(longest, _LONG_SIDES[0]), _LONG_SIDES[1]) / longest
-        scaled = resize(pixels, factor)
-        across, down = scaled.shape[1], scaled.shape[0]
-        small = resize(scaled, _SMALL)
-        found = {}
-        for turn in turns:
+        found: dict[int, Boxes] = {}
+        for turn, size in looks:
+            wanted = size * max(longest, _LONG_SIDES[0])
+            factor = min(wanted, _LONG_SIDES[1]) / longest
+            scaled = resize(pixels, factor)
+            down, across = scaled.shape[:2]
             here = self._look(np.rot90(scaled, turn))
-            if turn == turns[0]:
-                large = boxes.scale(self._look(np.rot90(small, turn)), 1 / _SMALL)
-                here = boxes.suppress(np.concatenate([here, large]), boxes.SAME)
-            back = boxes.turn_back(here, turn, across, down)
-            found[turn] = boxes.scale(back, 1 / factor)
+            back = boxes.scale(boxes.turn_back(here, turn, across, down), 1 / factor)
+            both = np.concatenate([found.get(turn, boxes.NONE), back])
+            found[turn] = boxes.suppress(both, boxes.SAME)
         return found
 
     def _look(self, pixels: npt.NDArray[np.uint8]) -> Boxes:

@@ -28,8 +28,10 @@ Pixels = npt.NDArray[np.uint8]
 class FaceFinder(Protocol):
     """Finds faces in a picture."""
 
-    def find(self, pixels: Pixels, turns: Sequence[int]) -> dict[int, Boxes]:
-        """Returns the boxes of a picture [h w 3] in each of these turns."""
+    def find(
+        self, pixels: Pixels, looks: Sequence[tuple[int, float]]
+    ) -> dict[int, Boxes]:
+        """Returns the boxes of a picture [h w 3] in each turn, looked at so."""
 
 
 class LineFinder(Protocol):
@@ -86,7 +88,7 @@ def _answer(header: Header, image: bytes, detectors: Detectors) -> tuple[Header,
     if header["do"] == MASK:
         return {}, picture.mask(pixels, [tuple(area) for area in header["areas"]])
     faces, lines = detectors
-    found = faces.find(pixels, header["turns"])
+    found = faces.find(pixels, header["looks"])
     return {
         "size": pixels.shape[1::-1],
         "faces": {turn: boxes.tolist() for turn, boxes in found.items()},

@@ -52,6 +52,8 @@ _REACH: Final = 0.7
 _REACH_PER_S: Final = 2.0
 _UNKNOWN_REACH_PER_S: Final = 6.0
 _MOST_RATIO: Final = 2.2
+# A weak box makes a track together with fainter ones, if they are so many in all.
+_LEAST_FAINT: Final = 3
 # How much a box grows on each side in each second in which nothing was found.
 _GROWTH_PER_S: Final = 0.6
 _NS_PER_S: Final = 1e9
@@ -95,14 +97,20 @@ def find_masks(found: Sequence[Boxes], times_ns: Times, how: Joining) -> list[Bo
     for track in _link(found, times_ns, how):
         if _counts(track, how):
             _cover(track, times_ns, how, masks)
-        elif track.scores[0] >= how.weak:
-            # Nobody can say what it is: it is masked where it was seen.
-            masks[track.steps[0]].append(_widen(track.boxes[0], how, 0, how.weak))
+            continue
+        # Nobody can say what it is: it is masked where it was seen.
+        for step, box, score in zip(
+            track.steps, track.boxes, track.scores, strict=True
+        ):
+            if score >= how.weak:
+                masks[step].append(_widen(box, how, 0, score))
     return [np.array(one, np.float32).reshape(-1, 5) for one in masks]
 
 
 def _counts(track: _Track, how: Joining) -> bool:
     weak = sum(score >= how.weak for score in track.scores)
+    if weak == 1 and len(track.scores) >= _LEAST_FAINT:
+        return True
     return max(track.scores) >= how.sure or weak >= 2
 
 

@@ -85,6 +85,15 @@ def test_one_box_of_which_the_detector_is_unsure_is_masked_where_it_was_seen() -
     assert covers(masks[4], 50)
 
 
+def test_weak_box_with_two_fainter_ones_is_masked_all_the_time() -> None:
+    """Somebody comes from behind a post in the last three pictures."""
+    found = [boxes.NONE] * 27
+    for score in (0.12, (HOW.weak + HOW.sure) / 2, 0.18):
+        found = [*found, box(walk(len(found) - 27), score=score)]
+    masks = tracks.find_masks(found, times(30), HOW)
+    assert all(covers(masks[step], walk(step - 27)) for step in (27, 28, 29))
+
+
 def test_two_people_who_cross_are_both_masked_all_the_time() -> None:
     def other(step: int) -> float:
         return 180.0 - 8 * step

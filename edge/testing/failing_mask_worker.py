@@ -30,7 +30,7 @@ def main() -> None:
             _fail(how)
         elif header["do"] == LOOK:
             count = 1000 if b"crowd" in image else int(b"face" in image)
-            faces = {turn: [FACE] * count for turn in header["turns"]}
+            faces = {turn: [FACE] * count for turn, _ in header["looks"]}
             _say({"size": SIZE, "faces": faces, "lines": []})
         else:
             _say({}, MASKED + image if header["areas"] else image)
