@@ -437,8 +437,7 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
     )
     outcome, success = _judge(session, result)
     shared = [
-        session.folders.share(closed)
-        for closed in recorder.close(success, result.stop_rule)
+        session.folders.share(closed) for closed in recorder.close(success, result.tags)
     ]
     rule = "" if result.stop_rule is None else result.stop_rule.value
     digests = tuple(sha256_file(one.path) for one in shared)

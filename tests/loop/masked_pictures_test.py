@@ -96,8 +96,8 @@ def read(work: Path) -> tuple[Episode, Sidecar]:
     return reader.read_episode(path), sidecar.parse(raw)
 
 
-def send(work: Path) -> None:
-    """Uploads what was recorded, which ingest admits."""
+def send(work: Path) -> bool:
+    """Uploads what was recorded; whether ingest admits it."""
     (work / "store").mkdir()
     done = processes.run(
         "edge.episodes.upload", f"--from={work / 'out'}", f"--to={work / 'store'}"
@@ -139,7 +139,7 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
     assert "observation/image" in said.privacy.fields_covered
     assert said.privacy.pictures is not None
     assert said.privacy.pictures.frames_dropped == 0
-    send(tmp_path)
+    assert send(tmp_path)
     assert not list((tmp_path / "out.private").glob("*.tfrecord"))
 
 
@@ -155,7 +155,7 @@ def test_damaged_picture_is_dropped_and_the_episode_is_admitted(tmp_path: Path) 
     ]
     assert said.privacy.pictures is not None
     assert said.privacy.pictures.frames_dropped == 2
-    send(tmp_path)
+    assert send(tmp_path)
 
 
 def test_robot_without_the_detectors_shares_its_steps_and_no_picture(
@@ -173,4 +173,4 @@ def test_robot_without_the_detectors_shares_its_steps_and_no_picture(
     assert not episode.spec.image
     assert said.privacy.detectors == {}
     assert said.privacy.pictures is None
-    send(tmp_path)
+    assert send(tmp_path)
