@@ -21,6 +21,7 @@ import base.interrupt
 import contextlib
 import functools
 import secrets
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -207,6 +208,8 @@ def _run(
 ) -> int:
     """Makes trials until all are made or somebody ends it; returns the exit code."""
     stop = StopSignal()
+    # A terminal that closes is heard as a device that has gone: the trial ends in order.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if journal.record.find_next() is not None:
         with contextlib.closing(
             actor_flags.open_actor(_ACTOR.value, _ROBOT.value, robot.spec, _say)

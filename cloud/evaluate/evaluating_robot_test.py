@@ -59,5 +59,5 @@ def test_sizes_of_another_robot_are_named() -> None:
     assert str(e.value) == (
         "lab 0.1.0: expected 39 numbers of state and 4 of action, as metaworld:reach-v3"
         " has, got 7 and 7; train on a dataset of this robot, or name another "
-        "--environment"
+        "--environment; none if no simulator has the dataset's robot"
     )
