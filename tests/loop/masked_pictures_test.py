@@ -5,6 +5,7 @@ episode is looked at beside the copy that left.
 """
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +114,7 @@ def send(work: Path) -> bool:
     assert done.returncode == 0, done.stdout + done.stderr
     (verdict,) = (work / "store").rglob("admission.json")
     assert verdict.stat().st_size
-    return any(
-        line.split()[:2] == ["1", "admitted"] for line in done.stdout.splitlines()
-    )
+    return re.search(r"admitted │ +1 │", done.stdout) is not None
 
 
 def decode(image: bytes) -> np.ndarray:
