@@ -20,8 +20,10 @@ import base.interrupt
 
 import contextlib
 import functools
+import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,7 +210,7 @@ def _run(
 ) -> int:
     """Makes trials until all are made or somebody ends it; returns the exit code."""
     stop = StopSignal()
-    # A terminal that closes is heard as a device that has gone: the trial ends in order.
+    # A terminal that closes is heard as a device that has gone: a trial ends in order.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if journal.record.find_next() is not None:
         with contextlib.closing(
@@ -489,8 +491,11 @@ def _ask(session: _Session) -> Ending | None:
 
 def _say(text: str) -> None:
     """Tells the person; a terminal that is gone must not cost the trial its end."""
-    with contextlib.suppress(OSError):
+    try:
         command_line.say(text)
+    except OSError:
+        # Python flushes it once more at exit; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(trial: Trial) -> str:

@@ -141,7 +141,8 @@ def test_whole_blind_session_is_signed_in_random_order_and_tells_the_packages_la
     assert not list((desk.output / "episodes.private").glob("*.tfrecord"))
     assert "4 of 4 trials are made" in running.said
     assert "exact McNemar test p = 1" in running.said
-    assert "pairs like these would be needed" in running.said
+    # Which package it was that failed once decides what follows from that.
+    assert re.search("pairs like these would be needed|would not show it", running.said)
 
 
 def test_robot_that_is_stopped_or_helped_has_not_succeeded(tmp_path: Path) -> None:
