@@ -185,8 +185,8 @@ def test_tables_show_every_figure_on_a_terminal_and_in_a_pipe() -> None:
 def held_out_outcome(**changes: Any) -> Outcome:
     found = records.held_out_report()
     decision = held_out_verdict.decide(found, Gates(), HeldOutGates(), None)
-    own: dict[str, Any] = {"evaluation": found, "decision": decision, "expert": {}}
-    return dataclasses.replace(OUTCOME, **own | changes)
+    given: dict[str, Any] = {"evaluation": found, "decision": decision, "expert": {}}
+    return dataclasses.replace(OUTCOME, **(given | changes))
 
 
 def test_held_out_verdict_is_named_and_no_success_is_stated() -> None:
