@@ -14,11 +14,13 @@ environment variable; relative paths in flags are relative to the user's folder,
 
 from base.interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 
+import contextlib
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from absl import app, flags
 
@@ -55,7 +57,20 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """
     code = _exit_code(main)
     interrupt.end_at_once()  # Python still has to end threads and close files
+    for stream in (sys.stdout, sys.stderr):
+        _let_go_if_gone(stream)
     sys.exit(code)
+
+
+def _let_go_if_gone(stream: TextIO) -> None:
+    """Lets go of a terminal or pipe that has closed.
+
+    Python flushes it once more at exit, and a failure of that would be the exit code.
+    """
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:
@@ -85,8 +100,6 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; that must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (flags.Error, app.UsageError) as e:
         _complain(f"{_usage_text(e)}; see --help")
@@ -137,8 +150,11 @@ def _program() -> str:
 
 def _complain(text: str) -> None:
     """Writes the text to stderr as one line, whatever characters it has."""
-    sys.stderr.write(f"{printable(_program())}: {printable(' '.join(text.split()))}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody is there any more
+        sys.stderr.write(
+            f"{printable(_program())}: {printable(' '.join(text.split()))}\n"
+        )
+        sys.stderr.flush()
 
 
 def _usage_text(error: Exception) -> str:

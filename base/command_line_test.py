@@ -1,5 +1,6 @@
 import functools
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -231,6 +232,27 @@ def test_a_closed_pipe_exits_141_without_a_message(script: Path) -> None:
     os.close(write)
     assert process.returncode == 141
     assert process.stderr == b""
+
+
+@pytest.mark.parametrize("is_all_gone", [False, True])
+def test_a_terminal_that_has_closed_is_a_failure_and_no_other_exit_code(
+    script: Path, is_all_gone: bool
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    person, terminal = pty.openpty()
+    os.close(person)
+    process = subprocess.run(
+        [sys.executable, script, "--name=n", "--folder=f"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal if is_all_gone else subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(terminal)
+    assert process.returncode == 1
+    assert is_all_gone or process.stderr.startswith(b"hello: ")
 
 
 def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
