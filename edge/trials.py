@@ -5,10 +5,10 @@
 
 Each pair is two trials from the same start, one of each package in random order. Put
 everything as at the start, begin with the space bar, watch, and say how it went: y
-success, n failure, x stop at once. With --blind nothing says which package drives. A
-robot that a stop rule or the stop key held, or that you helped, has not succeeded. A
-trial that was broken off, by Ctrl-C or a power cut, is made again; so is one that is
-left out (x when asked how it went), and both stay in the record.
+success, n failure, b leave this one out, x stop at once. With --blind nothing says
+which package drives. A robot that a stop rule or the stop key held, or that you helped,
+has not succeeded. A trial that was broken off, by Ctrl-C or a power cut, is made again;
+so is one that is left out, and both stay in the record.
 
 The same command goes on where the last one ended. OUTPUT/trials.json is signed with the
 robot's key; //cloud:bless takes it with --report, and the robot's enrolment (--enrol)
@@ -72,7 +72,7 @@ from rlds.spec import StopRule
 
 _WAIT_S: Final = 0.2
 _HOW: Final = (
-    "how did it go?   y: success   n: failure   x: leave this one out, to be made again"
+    "how did it go?   y: success   n: failure   b: leave this one out, to be made again"
 )
 
 _ROBOT = flags.DEFINE_string(
@@ -463,6 +463,8 @@ def _judge(session: _Session, result: EpisodeResult) -> tuple[str, bool | None]:
         return trials.BROKEN_OFF, None
     if result.stop_rule is not None:
         return trials.STOPPED, result.success
+    if result.ending is Ending.LEFT_OUT:
+        return trials.LEFT_OUT, None
     if result.interventions:
         return trials.HELPED, result.success
     success = result.success
@@ -470,7 +472,7 @@ def _judge(session: _Session, result: EpisodeResult) -> tuple[str, bool | None]:
         said = _ask(session)
         if said in (None, Ending.LOST):
             return trials.BROKEN_OFF, None
-        if said is Ending.STOP:
+        if said in (Ending.LEFT_OUT, Ending.STOP):
             return trials.LEFT_OUT, None
         success = said is Ending.SUCCESS
     return trials.SUCCESS if success else trials.FAILURE, success

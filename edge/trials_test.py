@@ -163,8 +163,9 @@ def test_robot_that_is_stopped_or_helped_has_not_succeeded(tmp_path: Path) -> No
     assert "1 stopped" in running.said and "1 helped" in running.said
 
 
+@pytest.mark.parametrize("key", [b"b", b"x"])
 def test_trial_that_is_left_out_stays_in_the_record_and_is_made_again(
-    tmp_path: Path,
+    tmp_path: Path, key: bytes
 ) -> None:
     desk = Desk(tmp_path)
     with at_terminal.start(
@@ -172,7 +173,7 @@ def test_trial_that_is_left_out_stays_in_the_record_and_is_made_again(
     ) as running:
         begin(running, 1)
         running.wait_for("how did it go?")
-        running.press(b"x")
+        running.press(key)
         running.wait_for("left out after 20 steps, does not count and is made again")
         for number in (2, 3):
             begin(running, number)
@@ -183,6 +184,21 @@ def test_trial_that_is_left_out_stays_in_the_record_and_is_made_again(
     assert outcomes(record) == ["left out", "success", "success"]
     assert record.trials[0].arm == record.trials[1].arm
     assert [one.steps for one in record.trials] == [20] * 3
+    desk.require_recorded(record)
+
+
+def test_trial_is_left_out_by_key_while_the_robot_moves(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    with desk.start("--pairs=1") as running:
+        begin(running, 1)
+        running.press(b"b")
+        running.wait_for("does not count and is made again")
+        for number in (2, 3):
+            begin(running, number)
+            running.press(b"y")
+        assert running.finish() == 0, running.said
+    record = desk.verify()
+    assert outcomes(record) == ["left out", "success", "success"]
     desk.require_recorded(record)
 
 

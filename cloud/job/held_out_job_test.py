@@ -76,6 +76,7 @@ def read_trusted(outcome: Outcome) -> TrustedKeys:
     return TrustedKeys.read(outcome.keyring, allow_development=True)
 
 
+@pytest.mark.long
 def test_robot_without_a_simulator_gets_a_verdict_and_a_channel_that_name_it(
     tmp_path: Path,
 ) -> None:

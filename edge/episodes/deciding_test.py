@@ -351,8 +351,22 @@ def fail(text: str) -> None:
     raise AssertionError(text)
 
 
-@pytest.mark.parametrize("consent", [False, True])
-@pytest.mark.parametrize("before", [None, GRANTED, REFUSED])
+@pytest.mark.parametrize(
+    ("before", "consent"),
+    [
+        (None, False),
+        (GRANTED, True),
+        *(
+            pytest.param(*one, marks=pytest.mark.long)
+            for one in (
+                (None, True),
+                (GRANTED, False),
+                (REFUSED, False),
+                (REFUSED, True),
+            )
+        ),
+    ],
+)
 @pytest.mark.parametrize("decision", list(Decision))
 def test_kill_at_any_write_of_a_decision_leaves_the_old_or_the_new(
     tmp_path: Path, decision: Decision, before: Decision | None, consent: bool

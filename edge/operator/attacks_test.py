@@ -83,7 +83,10 @@ class Page:
         self.server = Server("127.0.0.1", 0, site.answer)
         self.port = self.server.port
         self.host = f"127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # It looks so often whether it is to end.
+        threading.Thread(
+            target=self.server.serve_forever, args=(0.01,), daemon=True
+        ).start()
 
     def close(self) -> None:
         self.server.shutdown()
