@@ -1,10 +1,10 @@
 """The recorder, or whoever sends it steps, is killed at random instants."""
 
+import ctypes
 import mmap
 import os
 import random
 import signal
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +26,7 @@ from rlds.episode import Episode
 KILLS: Final = 32
 LONG_KILLS: Final = 300
 _ROBOT_ID: Final = "point-1"
+_COUNT_AT: Final = 40  # behind an episode's name of 36 letters, in whole words
 
 
 class Recorder:
@@ -170,19 +171,22 @@ def check_sender_kills(recorder: Recorder, kills: int) -> None:
     """Each sender says what it has handed over; one more may have been on its way."""
     random.seed(kills)
     shown = mmap.mmap(-1, mmap.PAGESIZE)
+    # One store of the processor: `struct.pack_into` clears what it writes to first.
+    sent = ctypes.c_uint64.from_buffer(shown, _COUNT_AT)
     names = []
     handed = []
     for _ in range(kills):
-        shown[:44] = bytes(44)
+        shown[:_COUNT_AT] = bytes(_COUNT_AT)
+        sent.value = 0
         child = os.fork()
         if child == 0:
-            _send_without_end(recorder.home.ring, shown)
+            _send_without_end(recorder.home.ring, shown, sent)
         process_tree.wait_until(lambda: shown[0])
         time.sleep(random.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         names.append(shown[:36].decode())
-        handed.append(struct.unpack_from("<Q", shown, 36)[0])
+        handed.append(sent.value)
     assert recorder.end(StepSender(recorder.home.ring, SPEC)) == 0
     shared = ring_steps.read_episodes(recorder.home.shared)
     for name, count in zip(names, handed, strict=True):
@@ -193,7 +197,7 @@ def check_sender_kills(recorder: Recorder, kills: int) -> None:
     assert sum(handed) > kills
 
 
-def _send_without_end(ring: Path, shown: mmap.mmap) -> None:
+def _send_without_end(ring: Path, shown: mmap.mmap, sent: ctypes.c_uint64) -> None:
     """The killed side; it never returns."""
     try:
         sender = StepSender(ring, SPEC)
@@ -203,7 +207,7 @@ def _send_without_end(ring: Path, shown: mmap.mmap) -> None:
             wait_for_room(sender)
             sender.append(step(number))
             number += 1
-            struct.pack_into("<Q", shown, 36, number)
+            sent.value = number
             time.sleep(0.0002)
     finally:
         os._exit(1)
