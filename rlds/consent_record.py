@@ -25,17 +25,16 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
 
-from base import canonical_json, text_forms
+from base import canonical_json
 from base.digest import is_sha256
 from base.errors import MalformedError
 from base.json_fields import Fields, Source, decode_canonical
-from rlds import episode
+from rlds import episode, robot_signature
 from rlds.errors import ConsentSignatureError, MalformedEpisodeError
 from rlds.redacted_form import is_hour
 from rlds.sidecar import compute_keyid
@@ -164,18 +163,10 @@ def verify(
         OversizedError, MalformedError: as `parse`.
     """
     record, text = _parse(raw, source)
-    key = enrolled.get(record.keyid)
-    if key is None or compute_keyid(key) != record.keyid:
-        raise ConsentSignatureError(source, "the key of an enrolled robot", "another")
-    signature = text_forms.parse_base64(text, source, "a signature")
-    if base64.b64encode(signature).decode() != text:  # base64 has idle bits
-        raise ConsentSignatureError(source, "a signature in its one form", "another")
-    try:
-        key.verify(signature, record.unsigned_bytes())
-    except InvalidSignature as e:
-        raise ConsentSignatureError(
-            source, f"a signature by {record.keyid}", "one that does not match"
-        ) from e
+    signed = record.unsigned_bytes()
+    robot_signature.check(
+        text, signed, record.keyid, enrolled, source, ConsentSignatureError
+    )
     return record
 
 

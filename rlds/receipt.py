@@ -24,7 +24,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -34,6 +33,7 @@ from base import canonical_json, text_forms
 from base.digest import is_sha256
 from base.errors import MalformedError
 from base.json_fields import Fields, Source, decode_canonical
+from rlds import robot_signature
 from rlds.errors import ReceiptSignatureError
 from rlds.sidecar import compute_keyid
 
@@ -197,18 +197,10 @@ def verify(
         OversizedError, MalformedError: as `parse`.
     """
     receipt, text = _parse(raw, source)
-    key = enrolled.get(receipt.keyid)
-    if key is None or compute_keyid(key) != receipt.keyid:
-        raise ReceiptSignatureError(source, "the key of an enrolled robot", "another")
-    signature = text_forms.parse_base64(text, source, "a signature")
-    if base64.b64encode(signature).decode() != text:  # base64 has idle bits
-        raise ReceiptSignatureError(source, "a signature in its one form", "another")
-    try:
-        key.verify(signature, receipt.unsigned_bytes())
-    except InvalidSignature as e:
-        raise ReceiptSignatureError(
-            source, f"a signature by {receipt.keyid}", "one that does not match"
-        ) from e
+    signed = receipt.unsigned_bytes()
+    robot_signature.check(
+        text, signed, receipt.keyid, enrolled, source, ReceiptSignatureError
+    )
     return receipt
 
 
