@@ -11,6 +11,7 @@ measured.
 """
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -323,3 +324,67 @@ CHANGES: Mapping[str, RobotChange] = {
     ),
 }
 """Changes by name, first of one part of the robot each, then of some together."""
+
+_TIMES = ":"
+
+
+def parse_change(text: str) -> RobotChange:
+    """The change that a user names, for example `latency` or `sensor-bias:-0.5`.
+
+    Args:
+        text: one of `CHANGES`, its words joined by dashes or not; behind a colon how
+            much of it, as `strengthen` takes it.
+
+    Raises:
+        RobotChangeError: there is no such change, or no such strength of it.
+    """
+    name, times, strength = text.partition(_TIMES)
+    change = CHANGES.get(name.replace("-", " "))
+    try:
+        factor = float(strength) if times else 1.0
+    except ValueError:
+        factor = math.nan
+    if change is None or not math.isfinite(factor):
+        known = ", ".join(one.replace(" ", "-") for one in CHANGES)
+        raise RobotChangeError(
+            "change",
+            f"one of {known}",
+            f"{text!r}",
+            "for more or less of it, write a number behind it: latency:0.5",
+        )
+    return strengthen(change, factor)
+
+
+def strengthen(change: RobotChange, factor: float) -> RobotChange:
+    """The same kind of change, `factor` times as strong.
+
+    With 0 nothing is changed. With a negative factor sensors move the other way, and
+    scale and gain are the inverse; latency, play and gaps have no other way.
+
+    Args:
+        change: the change.
+        factor: on bias, latency (rounded to whole steps) and play; the power of scale
+            and gain; on the odds that a sensor is not heard.
+
+    Raises:
+        RobotChangeError: latency, play or gaps would be negative.
+    """
+    gaps = change.gaps
+    if factor < 0 and (change.latency_steps or any(change.play) or gaps):
+        raise RobotChangeError(
+            "change",
+            "at least 0 times what has no other way: latency, play, gaps",
+            factor,
+            "leave out the sign",
+        )
+    if gaps is not None:
+        silent = factor * gaps.share
+        gaps = dataclasses.replace(gaps, share=silent / (1 - gaps.share + silent))
+    return RobotChange(
+        sensor_scale=tuple(one**factor for one in change.sensor_scale),
+        sensor_bias=tuple(one * factor for one in change.sensor_bias),
+        actuator_gain=tuple(one**factor for one in change.actuator_gain),
+        latency_steps=round(change.latency_steps * factor),
+        play=tuple(one * factor for one in change.play),
+        gaps=gaps,
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotChangeError
+from edge.robots import changed_robot
 from edge.robots import metaworld_robot as sawyer
 from edge.robots.changed_robot import (
     CHANGES,
@@ -14,6 +15,8 @@ from edge.robots.changed_robot import (
     Gaps,
     RobotChange,
     no_change,
+    parse_change,
+    strengthen,
 )
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Robot
@@ -197,3 +200,44 @@ def test_equal_changes_compare_equal_and_cannot_be_altered() -> None:
     assert RobotChange((1.0, 1.0), (0.0, 0.0), (1.0,), 0) == NO_CHANGE
     with pytest.raises(dataclasses.FrozenInstanceError):
         NO_CHANGE.latency_steps = 1  # type: ignore[misc]  # the test is about this
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_of_strength_one_is_the_change_and_of_zero_none(name: str) -> None:
+    assert parse_change(f"{name}:1") == parse_change(name) == CHANGES[name]
+    nothing = parse_change(f"{name.replace(' ', '-')}:0")
+    gaps = nothing.gaps
+    assert gaps is None or gaps.share == 0
+    assert dataclasses.replace(nothing, gaps=None, play=()) == changed_robot.NO_CHANGE
+    assert not any(nothing.play)
+
+
+def test_strength_multiplies_what_adds_and_is_the_power_of_what_multiplies() -> None:
+    change = dataclasses.replace(
+        NO_CHANGE,
+        sensor_scale=(2.0, 1.0),
+        sensor_bias=(0.25, -0.5),
+        actuator_gain=(4.0,),
+        latency_steps=3,
+        play=(0.5,),
+        gaps=Gaps((0,), share=0.5, mean_steps=4.0),
+    )
+    twice = strengthen(change, 2.0)
+    assert (twice.sensor_scale, twice.sensor_bias) == ((4.0, 1.0), (0.5, -1.0))
+    assert (twice.actuator_gain, twice.latency_steps, twice.play) == (
+        (16.0,),
+        6,
+        (1.0,),
+    )
+    assert twice.gaps == Gaps((0,), share=2 / 3, mean_steps=4.0)
+    sensors = dataclasses.replace(
+        NO_CHANGE, sensor_scale=(2.0, 1.0), sensor_bias=(1.0, 0)
+    )
+    back = strengthen(sensors, -1.0)
+    assert (back.sensor_scale, back.sensor_bias) == ((0.5, 1.0), (-1.0, 0))
+
+
+@pytest.mark.parametrize("name", ["latency", "backlash", "sensor-gaps"])
+def test_change_that_cannot_be_turned_round_is_refused(name: str) -> None:
+    with pytest.raises(RobotChangeError):
+        parse_change(f"{name}:-1")

@@ -3,7 +3,7 @@
 `metaworld-poor:reach-v3` is the same robot behind poor sensors.
 `metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators,
 and `metaworld-changed:reach-v3@latency` names the change: one of `CHANGES`, its words
-joined by `-`.
+joined by `-`; `@latency:0.5` is half of it.
 
 `gym:CartPole-v1` is an environment of Gymnasium (`gym_robot.py`), and a class of
 somebody else's is a robot too: `my_arm.py:MyArm` (`outside.py`).
@@ -20,6 +20,7 @@ from pathlib import Path
 from edge.errors import (
     NoExpertError,
     ReplayError,
+    RobotChangeError,
     SimulatedOnlyError,
     UnknownRobotError,
 )
@@ -32,7 +33,12 @@ from edge.robots import (
     replay_robot,
     so101_robot,
 )
-from edge.robots.changed_robot import ALL_TOGETHER, CHANGES, ChangedRobot
+from edge.robots.changed_robot import (
+    ALL_TOGETHER,
+    ChangedRobot,
+    RobotChange,
+    parse_change,
+)
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.guarded_robot import GuardedRobot
 from edge.robots.outside import OutsideClass
@@ -99,7 +105,7 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     Args:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
-            task, after one of `CHANGES`; or `replay:EPISODE` with the path of an
+            task, after the change that `parse_change` reads there; or `replay:EPISODE` with the path of an
             `episode.tfrecord`; or `so101-sim:pick-place`; or `gym:ENV_ID`; or a class,
             as `outside.py` finds it.
         clock: the clock of a simulated robot; by default one that starts at
@@ -129,7 +135,7 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
     if name.startswith(_CHANGED):
-        return ChangedRobot(robot, CHANGES[_parse_change(name)])
+        return ChangedRobot(robot, _parse_change(name))
     return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
 
 
@@ -255,13 +261,19 @@ def _parse_so101(name: str) -> str:
     raise UnknownRobotError(name, f"TASK is one of {', '.join(so101_robot.TASKS)}")
 
 
-def _parse_change(name: str) -> str:
-    """The change that a robot string names; all together if it names none."""
+def _parse_change(name: str) -> RobotChange:
+    """The change that a robot string names; all together if it names none.
+
+    Raises:
+        UnknownRobotError: there is no such change.
+    """
     _, at, change = name.partition(_AT)
-    known = {one.replace(" ", "-"): one for one in CHANGES}
-    if at and change not in known:
-        raise UnknownRobotError(name, f"behind {_AT} use one of {', '.join(known)}")
-    return known.get(change, ALL_TOGETHER)
+    try:
+        return parse_change(change if at else ALL_TOGETHER)
+    except RobotChangeError as e:
+        raise UnknownRobotError(
+            name, f"behind {_AT} use {e.expected}; {e.remedy}"
+        ) from e
 
 
 def _remedy(prefix: str, task: str, tasks: tuple[str, ...]) -> str:

@@ -83,6 +83,17 @@ def test_changed_robot_is_opened_with_the_change_that_its_name_has() -> None:
         registry.open_robot("metaworld:reach-v3@latency")
 
 
+def test_name_of_a_changed_robot_says_how_much_of_the_change() -> None:
+    less = registry.open_robot("metaworld-changed:reach-v3@sensor-bias:-0.5")
+    true = registry.open_robot("metaworld:reach-v3").reset(1).state[:3]
+    seen = less.reset(1).state[:3]
+    np.testing.assert_allclose(seen - true, [-0.015, 0.015, -0.015], atol=1e-6)
+    registry.open_expert("metaworld-changed:reach-v3@sensor-bias:-0.5")
+    for strength in ("", "much", "nan", "-1"):
+        with pytest.raises(UnknownRobotError, match="@latency"):
+            registry.open_robot(f"metaworld-changed:reach-v3@latency:{strength}")
+
+
 def test_robot_behind_poor_sensors_opens_with_an_expert_that_sees_the_scene() -> None:
     robot = registry.open_robot("metaworld-poor:window-open-v3")
     seen = robot.reset(1)

@@ -38,7 +38,7 @@ from cloud.console import open_console
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
 from edge.processes.life_report import Day
-from edge.robots.changed_robot import CHANGES
+from edge.robots.changed_robot import CHANGES, parse_change
 from release import run_summary
 from tests.benchmarks import commands
 
@@ -62,8 +62,10 @@ _KEYRING = flags.DEFINE_string(
 _DEVELOPMENT_KEYS = flags.DEFINE_bool(
     "allow_development_keys", False, "accept signatures by development keys"
 )
-_CHANGES = flags.DEFINE_multi_enum(
-    "change", list(CHANGES), list(CHANGES), "change to measure; may be repeated"
+_CHANGES = flags.DEFINE_multi_string(
+    "change",
+    list(CHANGES),
+    "change to measure, behind a colon how much of it: latency:0.5; may be repeated",
 )
 _TASKS = flags.DEFINE_multi_string(
     "task",
@@ -150,8 +152,13 @@ def main(argv: list[str]) -> int:
     """Measures what the flags name, prints the table, writes the JSON.
 
     Lives that failed are said, and are not in the table; then the exit code is 1.
+
+    Raises:
+        RobotChangeError: there is no change of that name.
     """
     del argv
+    for change in _CHANGES.value:
+        parse_change(change)
     console = open_console()
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -215,7 +222,7 @@ def _live(homes: Path, change: str, number: int) -> Life:
     """One life of the shipped program."""
     began_s = time.monotonic()
     home = homes / f"{_dash(change)}-{number}"
-    late = CHANGES[change].latency_steps > 0
+    late = parse_change(change).latency_steps > 0
     update = _UPDATE_CHANNEL.value
     _run(
         "life",
