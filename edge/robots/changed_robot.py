@@ -1,7 +1,7 @@
 """A robot after a change that its model was not trained for.
 
     action -> gain, clipped -> delay by some steps -> play -> robot
-    robot -> scale, bias -> gaps -> sensors
+    robot -> what the play hides -> scale, bias -> gaps -> sensors
 
 A sensor that was remounted reads too far to one side, a worn drive moves too little for
 its command, a radio link delays every action, a drive with play loses the first part of
@@ -64,6 +64,24 @@ class Gaps:
 
 
 @dataclass(frozen=True)
+class MotorSensors:
+    """Sensors on the motors' side of a drive with play, which they do not see.
+
+    They read where the robot would be if its motors moved it without play.
+
+    Attributes:
+        channels: the channel of the state that the motor of each of the first action
+            components is read by.
+        earlier_channels: where the state repeats what they read one step before.
+        per_action: change of a channel by a command of 1, in the channel's unit.
+    """
+
+    channels: tuple[int, ...]
+    earlier_channels: tuple[int, ...]
+    per_action: float
+
+
+@dataclass(frozen=True)
 class RobotChange:
     """What is different about a robot, per channel of its spec.
 
@@ -76,6 +94,7 @@ class RobotChange:
             until the first action arrives.
         play: of each action component, how much of its command a reversal takes up
             before anything moves again, as a sum over steps; empty for none.
+        motor_sensors: which sensors do not see the play; None if all do.
         gaps: which sensor is not always heard; None if all are.
     """
 
@@ -84,6 +103,7 @@ class RobotChange:
     actuator_gain: tuple[float, ...]
     latency_steps: int
     play: tuple[float, ...] = ()
+    motor_sensors: MotorSensors | None = None
     gaps: Gaps | None = None
 
     def __post_init__(self) -> None:
@@ -151,6 +171,8 @@ class ChangedRobot:
         self._pending: deque[Vector] = deque()
         self._play = np.asarray(change.play or (0.0,) * spec.action_size, np.float32)
         self._slack = np.zeros_like(self._play)
+        self._motor_sensors = change.motor_sensors
+        self._hidden = self._slack
         self._gaps = change.gaps
         self._random = np.random.default_rng(0)
         self._heard: Vector | None = None
@@ -187,7 +209,7 @@ class ChangedRobot:
         """See `Robot.reset`; actions that have not arrived are dropped."""
         still = np.clip(np.zeros_like(self._gain), self._minimum, self._maximum)
         self._pending = deque([still] * self._latency_steps)
-        self._slack = np.zeros_like(self._play)
+        self._slack = self._hidden = np.zeros_like(self._play)
         self._random = np.random.default_rng((_GAP_STREAM, seed))
         self._heard, self._in_gap = None, False
         return self._sense(self._robot.reset(seed))
@@ -230,10 +252,23 @@ class ChangedRobot:
 
     def _sense(self, observation: Observation) -> Observation:
         self._seen = observation
-        state: Vector = self._scale * observation.state + self._bias
+        state = observation.state
+        if self._motor_sensors is not None:
+            state = self._read_motors(state, self._motor_sensors)
+        state = self._scale * state + self._bias
         if self._gaps is not None:
             state = self._hear(state, self._gaps)
         return Observation(state, observation.t_monotonic_ns)
+
+    def _read_motors(self, state: Vector, sensors: MotorSensors) -> Vector:
+        """The state as the motors have it, ahead of the robot by what play takes up."""
+        state = state.copy()
+        parts = len(sensors.channels)
+        state[list(sensors.channels)] += sensors.per_action * self._slack[:parts]
+        earlier = list(sensors.earlier_channels)
+        state[earlier] += sensors.per_action * self._hidden[: len(earlier)]
+        self._hidden = self._slack
+        return state
 
     def _hear(self, state: Vector, gaps: Gaps) -> Vector:
         """The state with the last values that were heard, while there is a gap."""
@@ -252,19 +287,21 @@ class ChangedRobot:
 
 
 def _check_parts(spec: RobotSpec, change: RobotChange) -> None:
-    """Checks play and gaps, which a change may leave out.
+    """Checks play, its sensors and gaps, which a change may leave out.
 
     Raises:
         RobotChangeError: the robot has other components or channels.
     """
     channels = change.gaps.channels if change.gaps else ()
+    if (sensors := change.motor_sensors) is not None:
+        channels += sensors.channels + sensors.earlier_channels
     if len(change.play) not in (0, spec.action_size) or not all(
         0 <= channel < spec.state_size for channel in channels
     ):
         raise RobotChangeError(
             "robot change",
-            f"play of {spec.action_size} components and gaps of {spec.state_size}"
-            f" channels for {spec.robot_model}",
+            f"play of {spec.action_size} components, and sensors that fill the"
+            f" {spec.state_size} channels of {spec.robot_model}",
             f"{len(change.play)} and {channels}",
             "give every component its number",
         )
@@ -316,6 +353,13 @@ CHANGES: Mapping[str, RobotChange] = {
     # servos allow when these are new, move a hand that is 0.5 m away by 2 cm before it
     # follows; an action of 1 is 1 cm.
     "backlash": dataclasses.replace(NO_CHANGE, play=(2.0, 2.0, 2.0, 0.0)),
+    # Twice that, with encoders on the motors' shafts: the hand is up to 2 cm behind
+    # where they say that it is.
+    "unseen backlash": dataclasses.replace(
+        NO_CHANGE,
+        play=(4.0, 4.0, 4.0, 0.0),
+        motor_sensors=MotorSensors((0, 1, 2), (18, 19, 20), per_action=0.01),
+    ),
     ALL_TOGETHER: RobotChange(
         sensor_scale=_channels(1.0, (1.03,) * len(_HAND)),
         sensor_bias=_channels(0.0, (0.02, -0.02, 0.02) * 2),
@@ -386,5 +430,6 @@ def strengthen(change: RobotChange, factor: float) -> RobotChange:
         actuator_gain=tuple(one**factor for one in change.actuator_gain),
         latency_steps=round(change.latency_steps * factor),
         play=tuple(one * factor for one in change.play),
+        motor_sensors=change.motor_sensors,
         gaps=gaps,
     )

@@ -1,18 +1,20 @@
 """A changed robot differs from the robot in exactly what its change states."""
 
 import dataclasses
+import itertools
 from typing import TypedDict, Unpack
 
 import numpy as np
 import pytest
 
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotChangeError
-from edge.robots import changed_robot
+from edge.robots import changed_robot, registry
 from edge.robots import metaworld_robot as sawyer
 from edge.robots.changed_robot import (
     CHANGES,
     ChangedRobot,
     Gaps,
+    MotorSensors,
     RobotChange,
     no_change,
     parse_change,
@@ -165,7 +167,7 @@ def test_success_and_end_are_those_of_the_wrapped_robot() -> None:
         ({"play": (-0.1,)}, "at least 0"),
         ({"play": (float("inf"),)}, "finite"),
         ({"play": (0.1, 0.1)}, "play of 1 components"),
-        ({"gaps": Gaps((2,), 0.5, 4.0)}, r"gaps of 2 channels.*\(2,\)"),
+        ({"gaps": Gaps((2,), 0.5, 4.0)}, r"the 2 channels.*\(2,\)"),
     ],
 )
 def test_change_that_does_not_fit_is_refused(parts: Parts, message: str) -> None:
@@ -202,13 +204,35 @@ def test_equal_changes_compare_equal_and_cannot_be_altered() -> None:
         NO_CHANGE.latency_steps = 1  # type: ignore[misc]  # the test is about this
 
 
+def test_sensors_on_the_motors_read_as_if_there_were_no_play() -> None:
+    forth_and_back = (0.5, 0.5, 0.5, -0.5, -0.5, -0.5)
+    plain = open_point()
+    moved = np.diff(read_states(plain, (0.5,))[:, 0])[0] / 0.5
+    sensors = MotorSensors((0,), (), per_action=float(moved))
+    true = read_states(plain, forth_and_back)[:, 0]
+    behind = read_states(open_point(play=(0.6,)), forth_and_back)[:, 0]
+    seen = read_states(open_point(play=(0.6,), motor_sensors=sensors), forth_and_back)
+    assert np.abs(true - behind).max() > 0.2 * moved
+    np.testing.assert_allclose(seen[:, 0], true, atol=1e-6)
+
+
+def test_earlier_reading_of_a_motor_is_the_one_of_the_step_before() -> None:
+    robot = registry.open_robot("metaworld-changed:reach-v3@unseen-backlash")
+    states = [robot.reset(1).state]
+    for action in ((1.0, 1.0, 1.0, 0.0), (-1.0, 1.0, -1.0, 0.0), (-1.0, 1.0, 1.0, 0.0)):
+        states.append(robot.act(np.array(action, np.float32)).observation.state)
+    for before, after in itertools.pairwise(states):
+        np.testing.assert_allclose(after[18:21], before[:3], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_change_of_strength_one_is_the_change_and_of_zero_none(name: str) -> None:
     assert parse_change(f"{name}:1") == parse_change(name) == CHANGES[name]
     nothing = parse_change(f"{name.replace(' ', '-')}:0")
     gaps = nothing.gaps
     assert gaps is None or gaps.share == 0
-    assert dataclasses.replace(nothing, gaps=None, play=()) == changed_robot.NO_CHANGE
+    rest = dataclasses.replace(nothing, gaps=None, play=(), motor_sensors=None)
+    assert rest == changed_robot.NO_CHANGE
     assert not any(nothing.play)
 
 

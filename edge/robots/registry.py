@@ -105,9 +105,9 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     Args:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
-            task, after the change that `parse_change` reads there; or `replay:EPISODE` with the path of an
-            `episode.tfrecord`; or `so101-sim:pick-place`; or `gym:ENV_ID`; or a class,
-            as `outside.py` finds it.
+            task, after the change that `parse_change` reads there; or `replay:EPISODE`
+            with the path of an `episode.tfrecord`; or `so101-sim:pick-place`; or
+            `gym:ENV_ID`; or a class, as `outside.py` finds it.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
