@@ -281,7 +281,7 @@ def sign_package(
         hardware=manifest.metadata.hardware,
         safety_version=manifest.safety_version,
         export_target=manifest.target,
-        training_config={},
+        training_config=manifest.metadata.training_config,
         run_id="run",
         started=NOW - timedelta(hours=2),
         finished=NOW - timedelta(hours=1),

@@ -3,13 +3,15 @@
     ./bazelw run //tests/benchmarks:control -- --seconds=60 --busy=2
 
 Drives at each control rate with the loop, the watchdog and the recorder of a robot and
-the step of a package, in a process of its own. With --channel it drives with the
-package of a channel, and the robot's own programs run beside it: the recorder, which
-gets each step through the ring, the learner, night after night, and the updater. --busy
-lets as many programs compute besides. What the system refused to it is printed: the
-same command as another user may give other figures; and so is the time that the host
-of a virtual machine took from it, which no program can prevent. One hour at 50 Hz, for
-the growth of memory, is `--control_hz=50 --seconds=3600`.
+the step of a package, in a process of its own. With --channel the robot's own programs
+do it, on an arm of random numbers that counts as one that exists: control, with the
+package of a channel, restated for the rate, and a delta; the recorder, which gets each
+step through the ring; the learner, round after round; and the updater, which finds a
+new release after three tenths of the steps. --busy lets as many programs compute
+besides. What the system refused to it is printed: the same command as another user may
+give other figures; and so is the time that the host of a virtual machine took from it,
+which no program can prevent. One hour at 50 Hz, for the growth of memory, is
+`--control_hz=50 --seconds=3600`.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -21,24 +23,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
 from base import command_line, path_flags
+from base.errors import ContinuonError
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
 from edge.processes import robot_flags
+from edge.processes.home import Home
+from edge.testing.robot_home import RobotHome
 from model import config
+from release import run_summary
 from release.verification import verify_integrity
 from tests.benchmarks import (
     commands,
     control_engines,
     control_programs,
     process_usage,
+    rated_package,
 )
+from tests.benchmarks.random_arm import STEPS
+from tests.benchmarks.rated_package import RatedPackage
 
 _CONTROL_HZ = flags.DEFINE_list(
     "control_hz", ["50", "200"], "control rates to drive at, in Hz"
@@ -68,8 +77,9 @@ _PACKAGE = flags.DEFINE_string(
 path_flags.folders("package")
 
 Found = Mapping[str, Any]
-_TICK_S = 0.05
-_WARM_SHARE = 0.1  # of the time, as in `control_loop.py`
+Sizes = Mapping[str, tuple[int, int]]
+_WARM_SHARE = 0.1  # of the steps, as in `control_loop.py`
+_UPDATE_SHARE = 0.3
 _COMPUTE = "n = 0\nwhile True: n = (n * 3 + 1) % 1000003"
 _TIMES = {"latency": "policy", "work": "whole step", "jitter": "jitter"}
 
@@ -93,77 +103,104 @@ def main(argv: list[str]) -> None:
     commands.write_figures(_figures(measured))
 
 
-def _drive_alone(folder: Path, control_hz: str) -> Found:
-    """Control records by itself."""
-    package = Path(_PACKAGE.value or folder / "package")
-    if not package.exists() and not _PACKAGE.value:
-        control_engines.write_package(folder, _PRESET.value)
-    verify_integrity(package, "pi5-cpu")
-    return _measure(package, control_hz, (), lambda: time.sleep(_TICK_S))
-
-
 def _drive_beside_programs(folder: Path, control_hz: str) -> Found:
-    """Control sends to the recorder, and the learner and the updater are at work."""
-    home = folder / f"robot at {control_hz} Hz"
-    channel, keys = str(_CHANNEL.value), robot_flags.hand_on_keys()
-    with control_programs.run(home, _ROBOT.value, channel, keys) as programs:
-        package = programs.await_package()
-        sizes: list[Mapping[str, tuple[int, int]]] = []
-        began_s = time.monotonic()
-
-        def watch() -> None:
-            programs.tick()
-            share = (time.monotonic() - began_s) / _SECONDS.value
-            if not sizes and share >= _WARM_SHARE:
-                sizes.append(programs.read_sizes())
-
-        used = programs.read_processor_s()
-        found = _measure(package, control_hz, (str(home),), watch)
-        used = {
-            name: seconds - used.get(name, 0.0)
+    """The control program drives, and the robot's other programs are at work."""
+    home, summary = Home(folder / f"robot at {control_hz} Hz"), folder / "summary.json"
+    episodes = max(1, round(float(control_hz) * _SECONDS.value / STEPS))
+    source = rated_package.fetch(
+        folder / f"source for {control_hz} Hz",
+        str(_CHANNEL.value),
+        _ROBOT.value,
+        robot_flags.hand_on_keys(),
+    )
+    rated = RatedPackage(
+        folder / f"store at {control_hz} Hz", source, float(control_hz)
+    )
+    arm = Path(__file__).parent / "random_arm.py"
+    robot = f"{arm}:RandomArm:{control_hz}:{rated.release()}"
+    with control_programs.run(home, robot, rated.publisher) as programs:
+        programs.await_package()
+        RobotHome(home, rated.publisher, folder).keep_delta(programs.active)
+        warm: Sizes | None = None
+        last: Sizes = {}
+        updated = False
+        used_s = programs.read_processor_s()
+        driving = programs.drive(episodes, STEPS, summary)
+        with driving, _stolen() as stolen:
+            while driving.poll() is None:
+                programs.tick()
+                with contextlib.suppress(OSError):  # it has just ended
+                    last = programs.read_sizes(driving)
+                share = programs.steps / (episodes * STEPS)
+                if warm is None and share >= _WARM_SHARE:
+                    warm = last
+                if not updated and share >= _UPDATE_SHARE:
+                    updated = bool(rated.release())
+            assert driving.stderr is not None
+            said = driving.stderr.read().splitlines()
+        used_s = {
+            name: seconds - used_s.get(name, 0.0)
             for name, seconds in programs.read_processor_s().items()
         }
-        sizes.append(programs.read_sizes())
         account = programs.stop()
-    first, last = sizes[0]["record"], sizes[-1]["record"]
+    if driving.returncode:
+        raise ContinuonError("control", "it to drive", said[-1:], "see its flags")
+    driven = run_summary.read(summary)
+    warm = warm or last
     return {
-        **found,
-        "recorded": account.recorded,
+        **stolen,
+        "granted": programs.status.get("granted"),
+        "refused": said,  # with what else control said
+        "drove": [list(one) for one in programs.drove],
+        "episodes": sum(one.episodes for one in driven.tasks.values()),
+        "stops": sum(driven.stop_rules.values()),
+        "steps": driven.steps,
+        "recorded": driven.steps - account.missing.total,
         "missing": account.missing.total,
+        "missed": driven.missed_deadlines,
+        "times_us": {
+            name: {"p50": one.p50_us, "p99": one.p99_us, "worst": one.worst_us}
+            for name, one in driven.timing.items()
+        },
+        "memory_kb": [warm["control"][0], last["control"][0]],
+        "files": [warm["control"][1], last["control"][1]],
         "programs": {
-            "processor_s": used,
-            "learner_lines": programs.learner_lines,
+            "processor_s": used_s,
+            "rounds": programs.rounds,
             "deaths": programs.deaths,
             "lines": programs.lines,
-            "memory_kb": [first[0], last[0]],
-            "files": [first[1], last[1]],
+            "memory_kb": [warm["record"][0], last["record"][0]],
+            "files": [warm["record"][1], last["record"][1]],
         },
     }
 
 
-def _measure(
-    package: Path, control_hz: str, more: tuple[str, ...], watch: Callable[[], None]
-) -> Found:
-    """Drives in a process of its own; `watch` is called again and again meanwhile."""
+def _drive_alone(folder: Path, control_hz: str) -> Found:
+    """The loop of the robot records by itself, in a process of its own."""
+    package = Path(_PACKAGE.value or folder / "package")
+    if not package.exists() and not _PACKAGE.value:
+        control_engines.write_package(folder, _PRESET.value)
+    verify_integrity(package, "pi5-cpu")
     program = [sys.executable, "-m", "tests.benchmarks.control_loop"]
+    with _stolen() as stolen:
+        raw = subprocess.run(
+            [*program, str(package), control_hz, str(_SECONDS.value)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+    return {**json.loads(raw), **stolen}
+
+
+@contextlib.contextmanager
+def _stolen() -> Iterator[dict[str, float]]:
+    """The time of the block in seconds, and the share that the host took from it."""
+    found: dict[str, float] = {}
     began_s, stolen_s = time.monotonic(), process_usage.stolen_s()
-    with subprocess.Popen(
-        [*program, str(package), control_hz, str(_SECONDS.value), *more],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        stdout=subprocess.PIPE,
-    ) as driving:
-        while driving.poll() is None:
-            watch()
-        assert driving.stdout is not None
-        raw = driving.stdout.read()
-    if driving.returncode != 0:
-        raise subprocess.CalledProcessError(driving.returncode, program)
-    found: dict[str, Any] = json.loads(raw)
-    seconds = time.monotonic() - began_s
+    yield found
+    found["seconds"] = seconds = time.monotonic() - began_s
     stolen_s = process_usage.stolen_s() - stolen_s
-    found["seconds"] = seconds
     found["stolen_share"] = stolen_s / seconds / (os.cpu_count() or 1)
-    return found
 
 
 @contextlib.contextmanager
@@ -192,6 +229,7 @@ def _rows(found: Found) -> dict[str, str]:
     return {
         "steps, recorded, missing": f"{found['steps']:,}, {found['recorded']:,}, "
         f"{found.get('missing', 0):,}",
+        **({} if programs is None else {"drove with": _tell_drives(found["drove"])}),
         "episodes, stopped": f"{found['episodes']:,}, {found['stops']:,}",
         "missed deadlines": f"{found['missed'] / found['steps']:.3%}",
         **{
@@ -202,12 +240,24 @@ def _rows(found: Found) -> dict[str, str]:
             + " us"
             for name, text in _TIMES.items()
         },
-        "share of a processor": f"{found['processor_share']:.1%}",
+        **(
+            {}
+            if programs is not None
+            else {"share of a processor": f"{found['processor_share']:.1%}"}
+        ),
         "stolen by the host": f"{found['stolen_share']:.2%}",
         "growth of memory": f"{_growth(found, 'memory_kb'):,} KB",
         "growth of open files": f"{_growth(found, 'files')}",
         **({} if programs is None else _program_rows(programs, found["seconds"])),
     }
+
+
+def _tell_drives(drove: list[list[str | None]]) -> str:
+    """Packages and deltas in turn."""
+    return "; ".join(
+        f"{(package or '')[:6]} {f'delta {delta[:6]}' if delta else 'no delta'}"
+        for package, delta in drove
+    )
 
 
 def _program_rows(programs: Found, seconds: float) -> dict[str, str]:
@@ -217,7 +267,7 @@ def _program_rows(programs: Found, seconds: float) -> dict[str, str]:
     }
     return {
         **shares,
-        "lines of the learner": f"{programs['learner_lines']}",
+        "rounds of the learner": f"{programs['rounds']}",
         "restarts": f"{programs['deaths']}",
         "record, growth of memory": f"{_growth(programs, 'memory_kb'):,} KB",
         "record, growth of open files": f"{_growth(programs, 'files')}",

@@ -33,9 +33,8 @@ from edge.control.watchdog import Watchdog
 from edge.robots.robot import Vector
 from edge.runtime_version import EXPORT_TARGET
 from release.verification import IntactPackage, verify_integrity
-from tests.benchmarks.control_loop import RandomArm
+from tests.benchmarks.random_arm import STEPS, RandomArm
 
-_STEPS: Final = 500
 _MOST_STEPS: Final = 4  # driven for each call that is wanted
 
 
@@ -78,7 +77,7 @@ def main(folder: str, control_hz: str, calls: str) -> None:
     said: list[str] = []
     loop = FastLoop(policy, update, zeros, said.append)
     loop.is_allowed = True
-    arm = RandomArm(package, float(control_hz))
+    arm = RandomArm(f"{control_hz}:{package.folder}")
     most = _MOST_STEPS * int(calls)
     times, steps, missed, episodes = StepTimes(), 0, 0, 0
     with Watchdog(arm) as watchdog:
@@ -90,7 +89,7 @@ def main(folder: str, control_hz: str, calls: str) -> None:
                 config_for(arm.spec),
                 None,
                 episodes,
-                min(_STEPS, most - steps, int(calls) - loop.calls + update.steps),
+                min(STEPS, most - steps, int(calls) - loop.calls + update.steps),
                 Pace.REALTIME,
                 watchdog=watchdog,
                 grants=grants,

@@ -13,15 +13,25 @@ _STEAL: Final = 8  # of the line `cpu`; proc(5)
 
 
 def resident_kb(process: int | str) -> int:
-    """Resident memory of a process now, in KB; `self` for this one."""
-    lines = (_PROC / str(process) / "status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS:"))
-    return int(line.split()[1])
+    """Resident memory of a process now, in KB; `self` for this one.
+
+    Raises:
+        OSError: it has ended.
+    """
+    for line in (_PROC / str(process) / "status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(process)  # dead, and nobody has asked for its end yet
 
 
 def count_files(process: int | str) -> int:
     """Number of files that a process has open."""
     return len(list((_PROC / str(process) / "fd").iterdir()))
+
+
+def read_sizes(process: int | str) -> tuple[int, int]:
+    """Resident memory in KB and number of open files."""
+    return resident_kb(process), count_files(process)
 
 
 def processor_s(process: int) -> float:

@@ -43,16 +43,17 @@ def test_every_step_is_recorded_by_the_robots_own_programs(tmp_path: Path) -> No
         "control.py",
         f"--channel={made.publisher.channel_uri}",
         *made.flags[1:],
-        "--control_hz=50",
+        "--control_hz=200",
         "--seconds=1",
         f"--json={figures}",
     )
     assert done.returncode == 0, done.stderr
-    assert "50, 50, 0" in done.stdout
+    assert "500, 500, 0" in done.stdout
+    assert "delta" in done.stdout and "no delta" not in done.stdout
     found = {one["name"]: one["value"] for one in json.loads(figures.read_bytes())}
-    assert found["control, 50 Hz, steps not recorded"] == 0
-    assert found["control, 50 Hz, stolen by the host"] >= 0.0
-    assert "control, 50 Hz, record, growth of memory" in found
+    assert found["control, 200 Hz, steps not recorded"] == 0
+    assert found["control, 200 Hz, stolen by the host"] >= 0.0
+    assert "control, 200 Hz, record, growth of memory" in found
 
 
 def test_control_of_a_folder_that_is_not_a_package_is_refused_in_one_line(
