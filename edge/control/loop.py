@@ -143,7 +143,7 @@ def run_episode(
     watchdog: Watchdog | None = None,
     grants: Grants | None = None,
     fast_loop: FastLoop | None = None,
-    on_frozen: Callable[[int], object] | None = None,
+    on_frozen: Callable[[FrozenSensors], object] | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -168,9 +168,8 @@ def run_episode(
             for this episode, and another one none.
         grants: what `realtime.prepare` was granted; used in real time.
         fast_loop: changes the policy between two steps, within the episode.
-        on_frozen: called once if the sensors seem to stand still while the robot is
-            told to move (`frozen_sensors.py`), with the number of such steps; the
-            episode goes on. It must not wait.
+        on_frozen: called once if all sensors, and once if some, seem to stand still
+            while the robot is told to move; the episode goes on. It must not wait.
 
     Raises:
         PaceError: the robot is not simulated, and the pace or its clock is.
@@ -231,7 +230,7 @@ class _Episode:
         stop_key: Callable[[], bool],
         watchdog: Watchdog | None,
         fast_loop: FastLoop | None,
-        on_frozen: Callable[[int], object] | None,
+        on_frozen: Callable[[FrozenSensors], object] | None,
     ) -> None:
         self._robot = robot
         self._policy = policy
@@ -359,7 +358,7 @@ class _Episode:
                 return tally.result(stopped, rule, signal.ending)
             following = transition.observation
             if self._frozen.notice(action, following.state) and self._on_frozen:
-                self._on_frozen(self._frozen.steps)
+                self._on_frozen(self._frozen)
             if self._fast_loop is not None and intervenes:
                 self._fast_loop.skip()
             elif self._fast_loop is not None:

@@ -40,6 +40,7 @@ from base.errors import one_line
 from edge import actor_flags, simulated_or_real
 from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
+from edge.control.frozen_sensors import FrozenSensors
 from edge.control.loop import Pace, run_episode
 from edge.control.policy_source import Driver
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
@@ -365,8 +366,8 @@ class _Control:
             f"episode ended by stop rule {rule.value}; {stop_rules.ADVICE[rule]}",
         )
 
-    def _note_frozen(self, steps: int) -> None:
-        self._frozen = f"sensors stood still for {steps:,} commanded steps"
+    def _note_frozen(self, frozen: FrozenSensors) -> None:
+        self._frozen = frozen.tell()
         self._say_of_episode(
             "sensors",
             f"{self._frozen}: the robot drives on and may be blind; look at its "
