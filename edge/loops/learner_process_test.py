@@ -14,7 +14,7 @@ import pytest
 from base.testing import special_files
 from edge.control.local_delta import TENSORS
 from edge.errors import LearningError
-from edge.loops import compiled_functions, night
+from edge.loops import compiled_functions, local_learning, night
 from edge.loops.learner_process import LOG, LearnerProcess
 from edge.loops.learning_job import Progress, Report
 from edge.loops.local_learning import COMPILED, PREPARE, LocalLearning
@@ -245,6 +245,31 @@ def test_round_keeps_to_its_processors_and_compiling_to_all_of_them(
     (pid,) = learning.learner_pids
     assert len(os.sched_getaffinity(pid)) == 1
     learning.stop()
+
+
+def test_compiling_may_take_half_as_much_again_and_is_stopped_beyond(
+    home: LearningHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.install(LARGE)
+    home.show(8)
+    learning = home.open(inside=False, memory_bytes=100e6)
+    learning.look()
+    took = 149e6
+    monkeypatch.setattr(local_learning, "read_resident_bytes", lambda pids: took)
+    learning.begin(PREPARE)
+    for _ in range(3):
+        assert learning.poll(NOW, 0.01) is None
+    pids = learning.learner_pids
+    assert learning.loop == PREPARE and pids
+    took = 151e6
+    with pytest.raises(LearningError) as caught:
+        learning.poll(NOW)
+    assert "compiling a function: expected at most 150 MB of memory, got 151" in str(
+        caught.value
+    )
+    assert learning.loop is None
+    assert not any(map(process_tree.is_alive, pids))
+    assert list_compiled(home) == []
 
 
 def read_learned(learning: LocalLearning) -> bytes:

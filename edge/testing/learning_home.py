@@ -115,11 +115,12 @@ class LearningHome:
         keys: TrustedKeys | None = None,
         receipts: NightReceipts | None = None,
         threads: int = 0,
+        memory_bytes: float | None = None,
     ) -> LocalLearning:
         """Starts learning, as the process does."""
         return LocalLearning(
             self.root,
-            Settings(ROBOT_ID, quota_bytes, threads, keys=keys),
+            Settings(ROBOT_ID, quota_bytes, threads, memory_bytes, keys),
             self.told.append,
             LearnerInside if inside else LearnerProcess,
             receipts,
