@@ -99,15 +99,25 @@ def compare_rest(memories: Memories) -> Rest:
     reference, latest = find_reference(memories), find_latest(memories)
 
     def centre(of_task: at.Array) -> at.Array:
-        return find_median(first, reference & (of_task > 0))
+        both = jnp.stack([reference, latest], axis=1) & (of_task > 0)[:, None]
+        return find_quantile(jnp.stack([first, first], axis=1), both[..., None], 0.5)
 
-    off = first - jax.lax.map(centre, task.T)[jnp.argmax(task, axis=1)]
+    centres = jax.lax.map(centre, task.T)[jnp.argmax(task, axis=1)]
+    off = first - centres[:, 0]
     # Four medians at once: a robot compiles each by itself.
     of_known = jnp.stack([jnp.abs(off), jnp.abs(first), first], axis=1)
     columns = jnp.concatenate([of_known, off[:, None]], axis=1)
     chosen = jnp.stack([reference, reference, reference, latest], axis=1)
     usual, large, middle, shift = find_quantile(columns, chosen[..., None], 0.5)
-    spread = jnp.maximum(usual, find_median(jnp.abs(off - shift), latest))
+    # Around where each task begins now: a scale shifts every place by another length,
+    # which is no noise. One episode says nothing of how far they lie apart.
+    count = jnp.sum(task * (latest @ task), axis=1)
+    twice = latest & (count > 1)
+    by_task = jnp.sum(twice) >= _FEWEST
+    apart = jnp.sqrt(count / jnp.maximum(count - 1, 1))[:, None]
+    lie = jnp.where(by_task, (first - centres[:, 1]) * apart, off - shift)
+    lies = find_median(jnp.abs(lie), jnp.where(by_task, twice, latest))
+    spread = jnp.maximum(usual, lies)
     steps = (mem.select_recorded(memories, KNOWN) & reference[:, None])[..., None]
     moves = jnp.square(memories["states"][:, :-1] - first[:, None])
     travel = jnp.sqrt(

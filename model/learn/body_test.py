@@ -82,6 +82,30 @@ def test_sensor_that_stands_elsewhere_at_rest_is_found(kind: int) -> None:
     )
 
 
+FAR_HOME = np.array([0.45, 0, 0, 0], np.float32)
+"""Added to where the second task begins, so that a scale shifts it further."""
+
+
+@pytest.mark.parametrize("scale", [0.93, 1.07])
+@pytest.mark.parametrize("tasks", ["0101", "00111", "001", "0001", "0111"])
+def test_scale_that_shifts_each_place_of_rest_by_another_length_is_found(
+    scale: float, tasks: str
+) -> None:
+    def place(one: Remembered, by: float) -> Remembered:
+        states = one.states + one.task * FAR_HOME
+        return one._replace(states=states * np.array([by, 1, 1, 1], np.float32))
+
+    then = [place(one, 1.0) for one in known()]
+    now = [
+        place(record(50 + i, LIVED, task=int(task)), scale)
+        for i, task in enumerate(tasks)
+    ]
+    found = compare_rest(remember(*then, *now))
+    np.testing.assert_array_equal(found.moved, [True, False, False, False])
+    shifts = [(scale - 1) * place for place in (0.2, 0.75)]
+    assert min(shifts) - 1e-3 < found.shift[0] < max(shifts) + 1e-3
+
+
 def test_two_tasks_that_begin_elsewhere_are_no_shift() -> None:
     now = [record(50 + i, LIVED, task=1) for i in range(4)]
     found = compare_rest(remember(*known(), *now))
