@@ -1,6 +1,6 @@
 """Programs of a robot that lives and learns are killed at random instants.
 
-The real supervisor looks after control, recorder, learner and updater
+The real supervisor looks after control, recorder, learner, updater and page
 (`edge/testing/living_robot.py`). New packages appear on their channel, and in the
 nights the robot learns from what it was shown.
 
@@ -28,7 +28,7 @@ KILLS: Final = int(os.environ.get("KILLS", "42"))
 SEED: Final = int(os.environ.get("KILLS_SEED", "0"))
 _BRAINS: Final = 4  # other packages have the step of one before, and other manifests
 _SUPERVISOR, _LEARNER, _ROUND = "robot", "learner", "round"
-_PROGRAMS: Final = ("control", "record", "learn", "update")
+_PROGRAMS: Final = ("control", "record", "learn", "update", "page")
 KINDS: Final = (_SUPERVISOR, *_PROGRAMS, _LEARNER, _ROUND)
 # How likely one that does not run for long is killed at a look, fifty times a second: a
 # round without a new package lasts a tenth of a second, a learner some seconds.

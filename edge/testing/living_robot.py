@@ -60,6 +60,8 @@ class LivingRobot:
             f"--robot=replay:{path}",
             f"--channel={self.publisher.channel_uri}",
             f"--robot_id={ROBOT_ID}",
+            "--page=local",
+            "--page_port=0",
             *_FAST_DAYS,
         )
         self.said = ""
