@@ -52,15 +52,21 @@ def make(width: int, height: int) -> bytes:
 
 def is_blank(image: bytes) -> bool:
     """Whether an image is the one that `make` gives for its size."""
-    if not image.startswith(_BEGIN):
+    size = find_size(image)
+    try:
+        return size is not None and image == make(*size)
+    except ValueError:
         return False
+
+
+def find_size(image: bytes) -> tuple[int, int] | None:
+    """Width and height of an image that begins as those of `make`; else None."""
+    if not image.startswith(_BEGIN):
+        return None
     height, width = (
         int.from_bytes(image[at : at + 2]) for at in (len(_BEGIN), len(_BEGIN) + 2)
     )
-    try:
-        return image == make(width, height)
-    except ValueError:
-        return False
+    return width, height
 
 
 def count(images: Iterable[bytes]) -> int:

@@ -49,16 +49,15 @@ class EpisodeSize:
             _ELEMENT_BYTES[field.dtype] * math.prod(int(n) for n in field.shape)
             for field in numbers
         )
-        if spec.image:
-            self._step_bytes += _IMAGE_OVERHEAD_BYTES
+        self._step_bytes += _IMAGE_OVERHEAD_BYTES * len(spec.picture_fields)
         self._limit_bytes = limit_bytes
         self._steps = 0
         self._most_steps = MAX_STEPS
-        if spec.image:
+        if spec.picture_fields:
             self._most_steps = min(MAX_STEPS, protobuf.MAX_FIELDS)
 
     def fits(self, image_bytes: int = 0) -> bool:
-        """Whether readers take the episode with one step more, of this image."""
+        """Whether readers take the episode with one step more, of these pictures."""
         size = self._bytes + self._step_bytes + image_bytes
         return self._steps < self._most_steps and size <= self._limit_bytes
 
@@ -67,15 +66,15 @@ class EpisodeSize:
         self._bytes += self._step_bytes + image_bytes
         self._steps += 1
 
-    def count_fitting(self, images: Sequence[bytes] | None, num_steps: int) -> int:
+    def count_fitting(self, pictures: Sequence[Sequence[bytes]], num_steps: int) -> int:
         """Counts how many of the next steps fit, from the first on.
 
         Args:
-            images: the image of each of the steps; None without images.
+            pictures: of each camera the picture of each of the steps.
             num_steps: number of steps.
         """
         each = np.full(num_steps, self._step_bytes, np.int64)
-        if images is not None:
+        for images in pictures:
             each += np.fromiter(map(len, images), np.int64, num_steps)
         room = np.searchsorted(
             np.cumsum(each), self._limit_bytes - self._bytes, "right"

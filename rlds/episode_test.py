@@ -120,6 +120,46 @@ def test_only_sensitive_fields_name_a_transform() -> None:
     }
 
 
+def test_named_camera_has_a_picture_that_is_masked_and_an_age() -> None:
+    spec = EpisodeSpec(3, 2, cameras=("front", "left_wrist_2"))
+    fields = {field.name: field for field in spec.step_fields()}
+    plain = {field.name for field in EpisodeSpec(3, 2).step_fields()}
+    assert set(fields) - plain == {
+        "observation/image_front",
+        "image_age_ns_front",
+        "observation/image_left_wrist_2",
+        "image_age_ns_left_wrist_2",
+    }
+    assert fields["observation/image_front"].transform == "mask_faces_and_plates"
+    assert not fields["image_age_ns_front"].sensitive
+    assert spec.picture_fields == (
+        "observation/image_front",
+        "observation/image_left_wrist_2",
+    )
+
+
+@pytest.mark.parametrize(
+    "cameras",
+    [
+        ("adas_kitchen",),
+        ("front_",),
+        ("_front",),
+        ("Front",),
+        ("front_12",),
+        ("2",),
+        ("",),
+        ("front", "front"),
+        ("wrist", "front"),
+        ("left_left_left_left_left",),
+        tuple(f"front_{number}" for number in range(9)),
+        (3,),
+    ],
+)
+def test_cameras_outside_the_closed_list_are_refused(cameras: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="camera"):
+        EpisodeSpec(3, 2, cameras=cameras)
+
+
 def test_names_are_unique() -> None:
     assert len({field.name for field in FIELDS}) == len(FIELDS)
 

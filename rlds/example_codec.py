@@ -17,7 +17,7 @@ from base.errors import OversizedError
 from rlds import protobuf
 from rlds.episode import Array, Episode, EpisodeMetadata, StepValues
 from rlds.errors import RAISE_LIMIT, MalformedEpisodeError
-from rlds.spec import MAX_STEPS, EpisodeSpec, Field
+from rlds.spec import MAX_STEPS, PICTURE_PREFIX, EpisodeSpec, Field
 
 LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -199,9 +199,18 @@ def _infer_spec(features: _Features) -> EpisodeSpec:
             image="steps/observation/image" in features,
             audio_size=size("observation/audio_mel") if audio else 0,
             interventions="steps/intervention" in features,
+            cameras=_find_cameras(features),
         )
     except ValueError as e:
         raise MalformedEpisodeError(_SOURCE, "sizes within the limits", e) from e
+
+
+def _find_cameras(features: _Features) -> tuple[str, ...]:
+    """Names of the cameras whose pictures are there, sorted; any may be wrong."""
+    begin = _PREFIX + PICTURE_PREFIX
+    return tuple(
+        sorted(name.removeprefix(begin) for name in features if name.startswith(begin))
+    )
 
 
 def _decode_values(field: Field, feature: tuple[int, memoryview]) -> StepValues:

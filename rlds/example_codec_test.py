@@ -14,6 +14,7 @@ _SPECS = [
     EpisodeSpec(3, 2),
     EpisodeSpec(1, 1),
     EpisodeSpec(39, 4, image=True, audio_size=5),
+    EpisodeSpec(3, 2, image=True, cameras=("front", "wrist")),
 ]
 
 
@@ -43,6 +44,13 @@ def test_episode_of_another_spec_is_refused() -> None:
     raw = example_codec.encode(episodes.episode(EpisodeSpec(3, 2)))
     with pytest.raises(MalformedEpisodeError, match="state_size=4"):
         example_codec.decode(raw, EpisodeSpec(4, 2))
+
+
+def test_camera_whose_name_is_not_of_the_closed_list_is_refused() -> None:
+    raw = example_codec.encode(episodes.episode(EpisodeSpec(3, 2, cameras=("front",))))
+    other = raw.replace(b"image_front", b"image_adaxx").replace(b"_front", b"_adaxx")
+    with pytest.raises(MalformedEpisodeError, match="sizes within the limits"):
+        example_codec.decode(other)
 
 
 def test_more_bytes_than_the_limit_are_refused() -> None:

@@ -2,13 +2,14 @@
 
 Header and records are TFRecord frames. The header is canonical JSON (spec and
 metadata). A step is its numbers in table order, little-endian and without gaps, then
-the image. Every whole frame is a recorded step; bytes after the last whole frame are
-the step that was being written when the process died or the power failed.
+its pictures in table order, behind the length of each but the last one (u32). Every
+whole frame is a recorded step; bytes after the last whole frame are the step that was
+being written when the process died or the power failed.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rlds.spec import EpisodeSpec
 SUFFIX = ".journal"
 
 _FORMAT = "continuon-journal-1"
-_IMAGE = "observation/image"
+_LENGTH_BYTES = 4
 MAX_HEADER_BYTES = 1024 * 1024
 _READ_SIZE_BYTES = 4 * 1024 * 1024
 # Twice what an episode's file may have: a writer ends an episode before.
@@ -69,6 +70,28 @@ def step_dtype(spec: EpisodeSpec) -> np.dtype[np.void]:
             for field in sorted(fields, key=lambda field: not field.shape)
         ]
     )
+
+
+def join_pictures(pictures: Sequence[bytes]) -> bytes:
+    """Returns what stands behind the numbers of a step; `split_pictures` inverts it."""
+    lengths = b"".join(
+        len(one).to_bytes(_LENGTH_BYTES, "little") for one in pictures[:-1]
+    )
+    return b"".join((lengths, *pictures))
+
+
+def split_pictures(raw: bytes, count: int) -> list[bytes] | None:
+    """Returns the pictures of a step; None if the bytes are not those of `count`."""
+    if not count:
+        return None if raw else []
+    at = _LENGTH_BYTES * (count - 1)
+    found = []
+    for number in range(count - 1):
+        begin = _LENGTH_BYTES * number
+        length = int.from_bytes(raw[begin : begin + _LENGTH_BYTES], "little")
+        found.append(raw[at : at + length])
+        at += length
+    return None if at > len(raw) else [*found, raw[at:]]
 
 
 def header(spec: EpisodeSpec, metadata: EpisodeMetadata) -> bytes:
@@ -116,20 +139,24 @@ class _Steps:
 
     def __init__(self, spec: EpisodeSpec) -> None:
         self._dtype = step_dtype(spec)
-        self._image = spec.image
         self._numbers = bytearray()
-        self._images: list[bytes] = []
+        self._pictures: dict[str, list[bytes]] = {
+            name: [] for name in spec.picture_fields
+        }
         self.count = 0
         self.size_bytes = 0
 
     def add(self, record: bytes) -> bool:
         """Adds a step; returns False if the record is not a step."""
         numbers = self._dtype.itemsize
-        if len(record) < numbers or (len(record) > numbers and not self._image):
+        if len(record) < numbers:
+            return False
+        pictures = split_pictures(record[numbers:], len(self._pictures))
+        if pictures is None:
             return False
         self._numbers += record[:numbers]
-        if self._image:
-            self._images.append(record[numbers:])
+        for kept, picture in zip(self._pictures.values(), pictures, strict=True):
+            kept.append(picture)
         self.count += 1
         self.size_bytes += len(record) + tfrecord.OVERHEAD_SIZE_BYTES
         return True
@@ -139,9 +166,7 @@ class _Steps:
         steps: dict[str, Any] = {
             name: np.ascontiguousarray(table[name]) for name in self._dtype.names or ()
         }
-        if self._image:
-            steps[_IMAGE] = self._images
-        return steps
+        return steps | self._pictures
 
 
 def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[bytes]:

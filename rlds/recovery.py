@@ -25,7 +25,6 @@ from rlds.journal import JournalContent
 from rlds.spec import StopRule
 
 RECOVERED_TAG = "recovered"
-_IMAGE = "observation/image"
 _HUNG = "hung"
 _VIOLATION = "safety_violation"
 
@@ -121,7 +120,10 @@ def _recover_one(
         tags = tuple(dict.fromkeys(tags))
         metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
         size = EpisodeSize(content.spec, metadata, limit_bytes)
-        fits = size.count_fitting(content.steps.get(_IMAGE), content.num_steps)
+        fits = size.count_fitting(
+            [content.steps[name] for name in content.spec.picture_fields],
+            content.num_steps,
+        )
         found = closed_episode.finish(path, content.first(fits), metadata)
         if fits < content.num_steps:
             large = f"{path.name} with {content.num_steps} steps, {fits} of them kept"
@@ -162,7 +164,7 @@ def _read_finished(path: Path) -> ClosedEpisode | None:
 
 def _largest_torn_bytes(content: JournalContent) -> int:
     """Returns the largest size of unread bytes that can be one incomplete step."""
-    if content.spec.image:
+    if content.spec.picture_fields:
         return content.whole_size_bytes
     step = journal.step_dtype(content.spec).itemsize
     return step + tfrecord.OVERHEAD_SIZE_BYTES

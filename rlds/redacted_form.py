@@ -26,6 +26,7 @@ from rlds.spec import (
     KNOWN_TAGS,
     MASKS_VERSION,
     MAX_EPISODE_NS,
+    NO_PICTURE_AGE,
     OPTIONAL_DETECTORS,
     SCHEMA_VERSION,
     SOUND_BANDS,
@@ -135,7 +136,8 @@ def _check_record(episode: Episode, record: RedactionRecord) -> None:
             missing, "the redaction record to cover every sensitive field"
         )
     covered = set(record.fields_covered)
-    if covered - _SENSITIVE or len(covered) < len(record.fields_covered):
+    cameras = set(episode.spec.picture_fields)
+    if covered - _SENSITIVE - cameras or len(covered) < len(record.fields_covered):
         raise FieldNotCoveredError(
             ("fields_covered",), "the redaction record to name sensitive fields, once"
         )
@@ -313,6 +315,14 @@ def _find_bad_time(values: Sequence[Any], steps: _Steps) -> _Fault | None:
     return None
 
 
+def _find_bad_age(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    del steps
+    ages = np.asarray(values)
+    wrong = (ages < NO_PICTURE_AGE) | (ages > MAX_EPISODE_NS)
+    expected = f"{NO_PICTURE_AGE} or an age of at most {MAX_EPISODE_NS} ns"
+    return (int(wrong.argmax()), expected) if wrong.any() else None
+
+
 def _find_bad_discount(values: Sequence[Any], steps: _Steps) -> _Fault | None:
     del steps
     wrong = (np.asarray(values) < 0) | (np.asarray(values) > 1)
@@ -340,6 +350,7 @@ _STEP_FORMS: Mapping[Form, Callable[[Sequence[Any], _Steps], _Fault | None]] = {
     "discount": _find_bad_discount,
     "flag": _find_nothing,
     "numbers": _find_nothing,
+    "picture_age": _find_bad_age,
     "plain_jpeg": _find_bad_image,
     "time_from_zero": _find_bad_time,
 }

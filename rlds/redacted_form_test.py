@@ -166,6 +166,33 @@ def test_masked_images_without_metadata_pass() -> None:
     redacted_form.check_redacted(redacted(CAMERA), record)
 
 
+CAMERAS = EpisodeSpec(3, 2, cameras=("front", "wrist"))
+COVERING = dataclasses.replace(
+    RECORD,
+    fields_covered=(*COVERED, "observation/image_front", "observation/image_wrist"),
+)
+
+
+def test_pictures_of_each_named_camera_must_be_covered() -> None:
+    redacted_form.check_redacted(redacted(CAMERAS), COVERING)
+    for left in CAMERAS.picture_fields:
+        covered = tuple(name for name in COVERING.fields_covered if name != left)
+        record = dataclasses.replace(COVERING, fields_covered=covered)
+        with pytest.raises(FieldNotCoveredError, match="every sensitive field"):
+            redacted_form.check_redacted(redacted(CAMERAS), record)
+    with pytest.raises(FieldNotCoveredError, match="sensitive fields, once"):
+        redacted_form.check_redacted(redacted(), COVERING)
+
+
+@pytest.mark.parametrize("age_ns", [-2, spec.MAX_EPISODE_NS + 1])
+def test_age_of_a_picture_that_none_has_is_refused(age_ns: int) -> None:
+    ages = np.array([0, -1, 5, age_ns, 0], np.int64)
+    found = with_steps(redacted(CAMERAS), image_age_ns_wrist=ages)
+    error = refuse(found, COVERING)
+    assert (error.field, error.sensitive) == ("image_age_ns_wrist", False)
+    assert "at step 3" in str(error)
+
+
 def test_images_without_a_named_detector_are_refused() -> None:
     record = dataclasses.replace(RECORD, detectors={})
     with pytest.raises(FieldNotCoveredError, match="detector"):
@@ -303,6 +330,7 @@ def test_every_form_of_the_table_is_looked_at() -> None:
     looked_at |= {"observation/image", "discount", "t_monotonic_ns"}
     looked_at |= {"observation/audio_mel"}
     forms = {field.form for field in FIELDS if field.name in looked_at}
+    forms.add("picture_age")  # of a field that the table has for each camera
     # An episode with another value of these cannot be made.
     forms |= {"flag", "numbers", "outcome", "schema_version"}
     assert forms == set(get_args(spec.Form))

@@ -31,6 +31,7 @@ Form = Literal[
     "known_words",
     "numbers",
     "outcome",
+    "picture_age",
     "plain_jpeg",
     "schema_version",
     "time_from_zero",
@@ -112,6 +113,52 @@ SOUND_HOLD_NS = 500_000_000
 
 # An episode is shorter: a robot's recorder cuts them at 64 MiB.
 MAX_EPISODE_NS = 24 * 3600 * 1_000_000_000
+
+# What the names of cameras are made of, joined by `_`, with one digit at the end if
+# need be. A name is in the name of a field, so it leaves the robot as it is: like tags
+# it comes from a closed list, and no name of a person or a room can be in it.
+_CAMERA_WORDS = """
+    arm base body bottom cam camera center chest depth down ego exterior eye far feet
+    floor front gripper hand head high image infrared laptop left low main middle near
+    outside overhead phone primary rear right robot room scene secondary shoulder side
+    static table third top tripod up video view wide workspace wrist
+"""
+CAMERA_WORDS = frozenset(_CAMERA_WORDS.split())
+MAX_CAMERAS = 8
+_MAX_CAMERA_WORDS = 4
+NO_PICTURE_AGE = -1
+"""The age of a picture that is not there: a black one stands in its place."""
+_PICTURE = "observation/image"
+PICTURE_PREFIX = f"{_PICTURE}_"
+"""What the fields of the pictures of named cameras begin with."""
+_AGE = "image_age_ns"
+
+
+def check_camera_name(name: object) -> None:
+    """Checks the name of a camera, such as `front` or `left_wrist_2`.
+
+    Raises:
+        ValueError: it is not made of words of `CAMERA_WORDS`.
+    """
+    words = name.split("_") if isinstance(name, str) else []
+    if len(words) > 1 and len(words[-1]) == 1 and words[-1] in "0123456789":
+        words = words[:-1]
+    if not 1 <= len(words) <= _MAX_CAMERA_WORDS or not CAMERA_WORDS.issuperset(words):
+        raise ValueError(
+            f"the name of a camera: expected up to {_MAX_CAMERA_WORDS} words joined by"
+            f" _, such as front or left_wrist_2, of {', '.join(sorted(CAMERA_WORDS))};"
+            f" got {name!r}"
+        )
+
+
+def picture_field(camera: str) -> str:
+    """The step field of the pictures of a camera, by its name; "" for one without."""
+    return PICTURE_PREFIX + camera if camera else _PICTURE
+
+
+def age_field(camera: str) -> str:
+    """The step field that says how old the pictures of a named camera are."""
+    return f"{_AGE}_{camera}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,6 +355,32 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
+def camera_fields(name: str) -> tuple[Field, Field]:
+    """The step fields of a named camera: its newest picture, and the age of that.
+
+    The picture is what `observation/image` is. A picture that a step holds was taken
+    before its observation: each camera has a rate of its own, and the newest picture
+    is held. The age says nothing of when an episode was.
+    """
+    (picture,) = (field for field in FIELDS if field.name == _PICTURE)
+    return (
+        dataclasses.replace(
+            picture,
+            name=picture_field(name),
+            doc=f"Newest picture of the camera {name}, encoded as JPEG.",
+        ),
+        _step(
+            age_field(name),
+            (),
+            "int64",
+            f"Time from the newest picture of the camera {name} to the observation;"
+            f" {NO_PICTURE_AGE} if it has none, and the picture is black.",
+            "picture_age",
+            unit="ns",
+        ),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class EpisodeSpec:
     """The sizes that complete the table for the episodes of one robot.
@@ -315,13 +388,15 @@ class EpisodeSpec:
     Attributes:
         state_size: N, length of `observation/state`.
         action_size: A, length of an action.
-        image: whether each step has a camera image.
+        image: whether each step has a picture of a camera without a name.
         audio_size: M, length of `observation/audio_mel`; 0 without sound.
         interventions: whether each step says who acted, because somebody could take
             over from the policy.
+        cameras: names of the cameras of which each step has a picture, sorted.
 
     Raises:
-        ValueError: a size is out of range.
+        ValueError: a size is out of range, or a camera's name is not of the closed
+            list.
     """
 
     state_size: int
@@ -329,8 +404,20 @@ class EpisodeSpec:
     image: bool = False
     audio_size: int = 0
     interventions: bool = False
+    cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # From JSON it comes as a list.
+        object.__setattr__(self, "cameras", tuple(self.cameras))
+        for camera in self.cameras:
+            check_camera_name(camera)
+        if list(self.cameras) != sorted(set(self.cameras)) or (
+            len(self.cameras) > MAX_CAMERAS
+        ):
+            raise ValueError(
+                f"cameras: expected at most {MAX_CAMERAS} names, sorted and each once,"
+                f" got {self.cameras}"
+            )
         for name, size, smallest in (
             ("state_size", self.state_size, 1),
             ("action_size", self.action_size, 1),
@@ -351,6 +438,11 @@ class EpisodeSpec:
         """Returns the fields of each step, with numeric shapes."""
         return _step_fields(self)
 
+    @property
+    def picture_fields(self) -> tuple[str, ...]:
+        """Names of the step fields that hold pictures, in the order of their names."""
+        return (*((_PICTURE,) if self.image else ()), *map(picture_field, self.cameras))
+
     def episode_fields(self) -> tuple[Field, ...]:
         """Returns the fields of the episode as a whole."""
         return tuple(field for field in FIELDS if field.scope == "episode")
@@ -362,15 +454,18 @@ def _step_fields(spec: EpisodeSpec) -> tuple[Field, ...]:
     sizes = {"N": spec.state_size, "A": spec.action_size, "M": spec.audio_size}
     absent = set[str]()
     if not spec.image:
-        absent.add("observation/image")
+        absent.add(_PICTURE)
     if not spec.audio_size:
         absent.add("observation/audio_mel")
     if not spec.interventions:
         absent.add("intervention")
-    return tuple(
+    of_all = tuple(
         dataclasses.replace(
             field, shape=tuple(sizes[str(letter)] for letter in field.shape)
         )
         for field in FIELDS
         if field.scope == "step" and field.name not in absent
+    )
+    return of_all + tuple(
+        field for camera in spec.cameras for field in camera_fields(camera)
     )

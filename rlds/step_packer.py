@@ -12,7 +12,6 @@ from rlds.episode import Array
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
 
-_IMAGE = "observation/image"
 _SOURCE = "step"
 _REMEDY = "append each step once, in order, with every field of the spec"
 _CODES = {"f": "f", "i": "q", "b": "?"}
@@ -29,7 +28,7 @@ class StepPacker:
         layout = journal.step_dtype(spec)
         names = layout.names or ()
         self._names = {field.name for field in spec.step_fields()}
-        self._image = spec.image
+        self._pictures = spec.picture_fields
         vectors = [name for name in names if layout[name].shape]
         self._scalars = tuple(name for name in names if not layout[name].shape)
         self._tail = struct.Struct(
@@ -82,7 +81,7 @@ class StepPacker:
         if not (math.isfinite(step["reward"]) and math.isfinite(step["discount"])):
             raise _malformed("finite reward and discount", "NaN or infinity")
         self._check_order(step)
-        return self._vector.tobytes() + tail + self._encoded_image(step)
+        return self._vector.tobytes() + tail + self._join_pictures(step)
 
     def mark_kept(self, step: Mapping[str, Any]) -> None:
         """Counts a step whose record has been written completely."""
@@ -102,13 +101,12 @@ class StepPacker:
                 f"t_monotonic_ns of at least {self._last_ns}", step["t_monotonic_ns"]
             )
 
-    def _encoded_image(self, step: Mapping[str, Any]) -> bytes:
-        if not self._image:
-            return b""
-        image = step[_IMAGE]
-        if not isinstance(image, bytes) or not image.startswith(b"\xff\xd8"):
-            raise _malformed(f"{_IMAGE} encoded as JPEG", "something else")
-        return image
+    def _join_pictures(self, step: Mapping[str, Any]) -> bytes:
+        for name in self._pictures:
+            image = step[name]
+            if not isinstance(image, bytes) or not image.startswith(b"\xff\xd8"):
+                raise _malformed(f"{name} encoded as JPEG", "something else")
+        return journal.join_pictures([step[name] for name in self._pictures])
 
 
 def _malformed(expected: str, got: object) -> MalformedEpisodeError:

@@ -433,6 +433,7 @@ SPEC = EpisodeSpec(3, 2, image=True, audio_size=5)
         EpisodeSpec(1, 1, image=True),
         EpisodeSpec(1, 1, False, 2),
         EpisodeSpec(3, 2, interventions=True),
+        EpisodeSpec(3, 2, image=True, cameras=("front", "left_wrist_2")),
     ],
 )
 def test_read_spec_returns_the_spec_that_was_written(spec: EpisodeSpec) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from base.errors import ContinuonError
 from base.json_fields import decode
 from rlds.errors import DatasetFolderError
-from rlds.spec import EpisodeSpec, Field
+from rlds.spec import PICTURE_PREFIX, EpisodeSpec, Field
 
 type Json = dict[str, object]
 
@@ -20,6 +20,7 @@ LIMIT_BYTES = 1024 * 1024
 """Largest `features.json`; ours has some ten thousand."""
 _MODULE = "tensorflow_datasets.core.features."
 _ANY_LENGTH = "-1"
+_CAMERA = PICTURE_PREFIX.rpartition("/")[2]
 
 
 def features_json(spec: EpisodeSpec) -> bytes:
@@ -53,6 +54,13 @@ def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
             image="image" in observed,
             audio_size=_size(observed["audio_mel"]) if "audio_mel" in observed else 0,
             interventions="intervention" in fields,
+            cameras=tuple(
+                sorted(
+                    name.removeprefix(_CAMERA)
+                    for name in observed
+                    if name.startswith(_CAMERA)
+                )
+            ),
         )
     except (ContinuonError, KeyError, TypeError, ValueError) as e:
         raise DatasetFolderError(

@@ -19,7 +19,7 @@ from rlds.tfds_directory import TfdsDirectory
 from rlds.writer import EpisodeWriter
 
 _PLAIN = EpisodeSpec(39, 4)
-_RICH = EpisodeSpec(3, 2, image=True, audio_size=5)
+_RICH = EpisodeSpec(3, 2, image=True, audio_size=5, cameras=("front", "left_wrist"))
 _WATCHED = EpisodeSpec(3, 2, interventions=True)
 _SUCCESS = {True: 1, False: 0, None: -1}
 
@@ -54,7 +54,7 @@ def _assert_equal(read: dict[str, Any], wrote: Episode) -> None:
         flat |= step
         assert set(flat) == set(wrote.steps)
         for name, value in flat.items():
-            if name == "observation/image":
+            if name in wrote.spec.picture_fields:
                 expected = tf.io.decode_jpeg(wrote.steps[name][index], 3).numpy()
             else:
                 expected = wrote.steps[name][index]

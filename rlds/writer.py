@@ -36,8 +36,6 @@ from rlds.errors import (
 from rlds.spec import EpisodeSpec
 from rlds.step_packer import StepPacker
 
-_IMAGE = "observation/image"
-
 
 class EpisodeWriter:
     """Records one episode. Each episode has its own writer, used by one thread."""
@@ -110,7 +108,7 @@ class EpisodeWriter:
         """
         self._check_open()
         frame = tfrecord.frame(self._packer.pack(step))
-        image_bytes = len(step[_IMAGE]) if self._spec.image else 0
+        image_bytes = sum(len(step[name]) for name in self._spec.picture_fields)
         if not self._size.fits(image_bytes):
             kind = EpisodeFullError if self._count else OversizedError
             raise kind(

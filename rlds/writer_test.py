@@ -31,7 +31,10 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("spec", [_SPEC, _RICH])
+_CAMERAS = EpisodeSpec(3, 2, image=True, cameras=("front", "left_wrist"))
+
+
+@pytest.mark.parametrize("spec", [_SPEC, _RICH, _CAMERAS])
 def test_closed_episode_holds_what_was_appended(
     tmp_path: Path, spec: EpisodeSpec
 ) -> None:
@@ -229,6 +232,19 @@ def test_whatever_is_written_can_be_read_and_little_room_is_left_unused(
             assert closed.size_bytes + refused + 6_000 > limit_bytes
         else:
             assert kept == len(image_sizes)
+
+
+def test_pictures_of_all_cameras_count_towards_the_size_of_an_episode(
+    tmp_path: Path,
+) -> None:
+    recorder = EpisodeWriter(tmp_path, _CAMERAS, testing.metadata(), limit_bytes=20_000)
+    step = testing.steps(_CAMERAS, 2)[0] | {"is_last": False, "is_terminal": False}
+    step |= dict.fromkeys(_CAMERAS.picture_fields, testing.JPEG[:2] + bytes(3_500))
+    recorder.append(step)
+    with pytest.raises(EpisodeFullError):
+        recorder.append(step | {"is_first": False})
+    closed = recorder.close(success=None)
+    assert reader.read_episode(closed.path, 20_000).num_steps == 1
 
 
 def test_step_that_no_episode_can_hold_is_refused_as_such(tmp_path: Path) -> None:

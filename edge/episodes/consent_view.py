@@ -169,16 +169,15 @@ def tell_content(
     except (ContinuonError, OSError) as e:
         yield f"  it cannot be read, and is not sent: {one_line(e)}"
         return
-    here = {field.name for field in episode.spec.step_fields()}
-    steps = [field for field in FIELDS if field.scope == "step" and field.name in here]
+    steps = episode.spec.step_fields()
     plain = [_shorten(field) for field in steps if not field.sensitive]
     yield f"  of each step, as they are: {', '.join(plain)}"
     for field in steps:
         if field.sensitive:
             yield f"  of each step, {field.transform}: {_shorten(field)}"
-    if episode.spec.image:
+    if cameras := len(episode.spec.picture_fields):
         masked = stated.privacy.frames_masked
-        yield f"  masked in {masked:,} of {stated.num_steps:,} pictures"
+        yield f"  masked in {masked:,} of {cameras * stated.num_steps:,} pictures"
     for field in FIELDS:
         if field.scope == "episode":
             value = one_line(getattr(episode.metadata, field.name))

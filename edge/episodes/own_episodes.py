@@ -241,7 +241,9 @@ def _describe_again(
     violations = sidecar_statements.count_violations(changed)
     # Which pictures were masked is not recorded: of fewer, this is how many at most.
     # Which were dropped is seen.
-    images = changed.steps.get("observation/image", ())
+    images = [
+        image for name in changed.spec.picture_fields for image in changed.steps[name]
+    ]
     dropped = blank_picture.count(images)
     masked = min(old.privacy.frames_masked, len(images) - dropped)
     pictures = old.privacy.pictures

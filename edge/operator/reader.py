@@ -118,8 +118,8 @@ def _list_one(folder: Path, name: str) -> dict[str, Any]:
         return row
     row["task"] = seen.episode.metadata.task
     row["success"] = facts.SUCCESS[seen.episode.metadata.success]
-    if seen.episode.spec.image:
-        row["picture"] = page.picture_uri(seen.episode.steps["observation/image"][0])
+    for pictures in facts.pictures(seen.episode).values():
+        row["picture"] = row["picture"] or page.picture_uri(pictures[0])
     return row
 
 

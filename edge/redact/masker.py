@@ -166,8 +166,10 @@ class Masker:
             ]
             reasons = {one.fault: None for one in seen if one.fault}
             reasons |= dict.fromkeys(children.faults)
-            missing = sum(one is None for one in changed)
-            if children.given_up or missing > (1 - _LEAST_SEEN) * len(images):
+            # Where a camera had no picture, a black one is there already.
+            taken = len(images) - blank_picture.count(images)
+            missing = sum(one is None for one in changed) - (len(images) - taken)
+            if children.given_up or missing > (1 - _LEAST_SEEN) * taken:
                 changed = [None] * len(images)
         sizes = [one.size for one in seen]
         known = next((size for size in sizes if size is not None), _UNKNOWN_SIZE)
@@ -194,7 +196,9 @@ class Masker:
         # Where the camera was slower than the control loop, a picture comes again.
         fresh = [n for n, one in enumerate(images) if not n or one != images[n - 1]]
         found = [
-            children.look(images[number], _LOOKS[n % len(_LOOKS)])
+            _Seen(blank_picture.find_size(images[number]))
+            if blank_picture.is_blank(images[number])
+            else children.look(images[number], _LOOKS[n % len(_LOOKS)])
             for n, number in enumerate(fresh)
         ]
         turn = _find_turn(found)

@@ -70,6 +70,16 @@ def test_episode_most_of_whose_pictures_are_damaged_is_dropped_as_a_whole(
     assert blank_picture.count(found.images) == 7
 
 
+def test_pictures_that_a_camera_did_not_take_are_no_fault_of_the_others(
+    mask: Fails,
+) -> None:
+    none = blank_picture.make(*SIZE)
+    found = mask([none, none, none, b"a face", none])
+    assert found.images == (none, none, none, MASKED + b"a face", none)
+    assert (found.frames_masked, found.masks.frames_dropped) == (1, 4)
+    assert found.reasons == ()
+
+
 def test_picture_of_which_the_detector_is_unsure_is_dropped(mask: Fails) -> None:
     found = mask([b"one", b"a crowd", b"two"])
     assert found.images[1] == blank_picture.make(*SIZE)

@@ -8,7 +8,7 @@ is looked at once more, value by value, as the uploader and ingest will
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
 from edge.redact.masker import Masked, Masker
+from rlds import blank_picture
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.known_words import NO_WORDS
 from rlds.redacted_form import check_redacted, has_form
-from rlds.redaction_record import RedactionRecord
+from rlds.redaction_record import PictureMasks, RedactionRecord
 from rlds.spec import FIELDS, SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
 
 MASK_PICTURES: Final = "mask_faces_and_plates"
@@ -39,14 +40,18 @@ def shared_spec(spec: EpisodeSpec, masks: bool) -> EpisodeSpec:
     """
     hears = spec.audio_size <= SOUND_BANDS
     return dataclasses.replace(
-        spec, image=spec.image and masks, audio_size=spec.audio_size if hears else 0
+        spec,
+        image=spec.image and masks,
+        cameras=spec.cameras if masks else (),
+        audio_size=spec.audio_size if hears else 0,
     )
 
 
 def find_dropped(spec: EpisodeSpec, masks: bool) -> tuple[str, ...]:
     """Returns the names of the senses that copies of episodes of `spec` lack."""
     kept = {field.name for field in shared_spec(spec, masks).step_fields()}
-    return tuple(f.name for f in spec.step_fields() if f.name not in kept)
+    fields = (field for field in spec.step_fields() if field.sensitive)
+    return tuple(field.name for field in fields if field.name not in kept)
 
 
 def find_hidden(
@@ -133,12 +138,12 @@ class Redactor:
         hidden = find_hidden(episode.metadata, self._words)
         changes: dict[str, Any] = {}
         steps = {field.name: episode.steps[field.name] for field in spec.step_fields()}
-        masked: Masked | None = None
+        masked: list[Masked] = []
         for field in sensitive:
             name, transform = field.name, field.transform or ""
             if transform == MASK_PICTURES:
-                masked = self._mask(episode, name)
-                steps[name] = masked.images
+                masked.append(self._mask(episode, name))
+                steps[name] = masked[-1].images
             elif field.scope == "step":
                 compute = self._step_transforms[transform]
                 steps[name] = compute(episode.steps[name], episode.steps)
@@ -149,11 +154,11 @@ class Redactor:
         redacted = Episode(spec, metadata, steps)
         record = RedactionRecord(
             transform_version=TRANSFORM_VERSION,
-            detectors={} if masked is None else masked.detectors,
+            detectors=masked[0].detectors if masked else {},
             fields_covered=tuple(sorted(field.name for field in sensitive)),
-            frames_masked=0 if masked is None else masked.frames_masked,
+            frames_masked=sum(one.frames_masked for one in masked),
             attested=True,
-            pictures=None if masked is None else masked.masks,
+            pictures=_join_masks([one.masks for one in masked]),
         )
         check_redacted(redacted, record, self._words)
         return redacted, record
@@ -164,7 +169,8 @@ class Redactor:
             episode.steps[name], np.asarray(episode.steps["t_monotonic_ns"])
         )
         dropped = masked.masks.frames_dropped
-        if dropped:
+        # Where its camera had none, there was nothing to drop.
+        if dropped > blank_picture.count(episode.steps[name]):
             self._tell(
                 f"{episode.metadata.episode_id}: {dropped} of {episode.num_steps}"
                 f" pictures are dropped: {'; '.join(masked.reasons)}"
@@ -178,3 +184,11 @@ class Redactor:
             self._step_transforms if field.scope == "step" else self._transforms
         )
         return field.transform in of_scope
+
+
+def _join_masks(masks: Sequence[PictureMasks]) -> PictureMasks | None:
+    """What the record says of the pictures of all cameras; None without any."""
+    if not masks:
+        return None
+    dropped = sum(one.frames_dropped for one in masks)
+    return dataclasses.replace(masks[0], frames_dropped=dropped)

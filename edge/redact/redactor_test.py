@@ -1,6 +1,7 @@
 import dataclasses
 import datetime
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from edge.errors import RedactionError, UncoveredFieldError
 from edge.redact import redactor as redactor_file
 from edge.redact import transforms
+from edge.redact.masker import Masked, Masker
 from edge.redact.redactor import Redactor
+from edge.redact.tracks import Times
+from rlds import blank_picture
 from rlds import spec as spec_file
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError
@@ -19,6 +23,7 @@ from rlds.redacted_form import check_redacted
 from rlds.redaction_record import find_missing_fields
 from rlds.spec import KNOWN_TAGS, EpisodeSpec
 from rlds.testing import episodes
+from rlds.testing.private_values import MASKS, RECORD
 
 
 def keyed_hash(robot_id: str) -> str:
@@ -90,6 +95,41 @@ def test_redaction_leaves_the_raw_episode_and_the_steps_unchanged() -> None:
         np.testing.assert_array_equal(redacted.steps[name], values)
 
 
+class _Black(Masker):
+    """Drops every picture but those of one size, which it leaves alone."""
+
+    def mask(self, images: Sequence[bytes], times_ns: Times) -> Masked:
+        del times_ns
+        kept = [image == episodes.JPEG for image in images]
+        found = [
+            image if good else blank_picture.make(8, 8)
+            for image, good in zip(images, kept, strict=True)
+        ]
+        masks = dataclasses.replace(MASKS, frames_dropped=kept.count(False))
+        return Masked(tuple(found), kept.count(True), RECORD.detectors, masks, ())
+
+
+def test_pictures_of_every_camera_are_masked_and_counted_together() -> None:
+    spec = EpisodeSpec(2, 1, cameras=("front", "wrist"))
+    raw = make_episode(spec)
+    steps = {**raw.steps, "observation/image_wrist": (episodes.JPEG,) * 3}
+    told: list[str] = []
+    chosen = Redactor(keyed_hash, masker=_Black(), tell=told.append)
+    redacted, record = chosen.redact(dataclasses.replace(raw, steps=steps))
+    assert redacted.spec == spec
+    assert blank_picture.count(redacted.steps["observation/image_front"]) == 3
+    assert redacted.steps["observation/image_wrist"] == (episodes.JPEG,) * 3
+    assert record.frames_masked == 3
+    assert record.pictures is not None
+    assert record.pictures.frames_dropped == 3
+    assert {"observation/image_front", "observation/image_wrist"} < {
+        *record.fields_covered
+    }
+    assert [line.partition(": ")[2] for line in told] == [
+        "3 of 3 pictures are dropped: "
+    ]
+
+
 @pytest.mark.parametrize(
     ("spec", "dropped"),
     [
@@ -98,6 +138,10 @@ def test_redaction_leaves_the_raw_episode_and_the_steps_unchanged() -> None:
         (
             EpisodeSpec(2, 1, image=True, audio_size=800),
             ("observation/image", "observation/audio_mel"),
+        ),
+        (
+            EpisodeSpec(2, 1, cameras=("front", "wrist")),
+            ("observation/image_front", "observation/image_wrist"),
         ),
     ],
 )

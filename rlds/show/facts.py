@@ -1,7 +1,7 @@
 """What is to be said of an episode, as names and short texts."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -10,7 +10,16 @@ import numpy as np
 from rlds import imitation
 from rlds.episode import Array, Episode
 from rlds.show.found import Found
-from rlds.spec import FAST_LOOP_TAG, LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG, StopRule
+from rlds.spec import (
+    FAST_LOOP_TAG,
+    LABELLED_TAG,
+    LEFT_OUT_TAG,
+    NO_PICTURE_AGE,
+    TRIMMED_TAG,
+    StopRule,
+    age_field,
+    picture_field,
+)
 
 SUCCESS: Final[Mapping[bool | None, str]] = MappingProxyType(
     {True: "success", False: "failure", None: "success not known"}
@@ -147,15 +156,34 @@ def _tell_reward(episode: Episode) -> str:
     return f"{reward.sum():.4g} in all, {reward[-1]:.4g} in the last step"
 
 
+def pictures(episode: Episode) -> dict[str, Sequence[bytes]]:
+    """The pictures of each camera, by what they are called: `picture` without a name.
+
+    A camera's name is of a closed list, so that it may stand in HTML as it is.
+    """
+    names = [*([""] if episode.spec.image else []), *episode.spec.cameras]
+    return {name or "picture": episode.steps[picture_field(name)] for name in names}
+
+
 def _describe_pictures(episode: Episode) -> list[tuple[str, str]]:
-    if not episode.spec.image:
-        return []
-    pictures = episode.steps["observation/image"]
-    same = sum(a == b for a, b in itertools.pairwise(pictures))
-    told = f"{len(pictures):,}, {sum(map(len, pictures)) / 1e6:.1f} MB"
-    if same:
-        told += f"; {same:,} are the same as the one before"
-    return [("pictures", told)]
+    told = []
+    for name, found in pictures(episode).items():
+        same = sum(a == b for a, b in itertools.pairwise(found))
+        text = f"{len(found):,}, {sum(map(len, found)) / 1e6:.1f} MB"
+        if same:
+            text += f"; {same:,} are the same as the one before"
+        if name in episode.spec.cameras:
+            text += _tell_ages(episode.steps[age_field(name)])
+        told.append((f"camera {name}" if name != "picture" else "pictures", text))
+    return told
+
+
+def _tell_ages(ages_ns: Array) -> str:
+    """Says how old a camera's newest picture was, and how often there was none."""
+    there = ages_ns[ages_ns != NO_PICTURE_AGE]
+    none = len(ages_ns) - len(there)
+    told = f"; at most {there.max() / 1e6:,.0f} ms old" if there.size else ""
+    return told + (f"; none in {none:,} steps" if none else "")
 
 
 def _describe_sidecar(found: Found) -> list[tuple[str, str]]:
@@ -168,14 +196,16 @@ def _describe_sidecar(found: Found) -> list[tuple[str, str]]:
     detectors = ", ".join(
         f"{name} {digest[:12]}" for name, digest in sorted(privacy.detectors.items())
     )
-    masked = f"{privacy.frames_masked:,} of {stated.num_steps:,} pictures"
+    cameras = len(found.episode.spec.picture_fields)
+    count = stated.num_steps * cameras
+    masked = f"{privacy.frames_masked:,} of {count:,} pictures"
     if privacy.pictures is not None and privacy.pictures.frames_dropped:
         masked += f"; {privacy.pictures.frames_dropped:,} are dropped, and black"
     return [
         ("consent", f"{said}{by}{', ' + consent.at if consent.at else ''}"),
         ("shared for a violation", "yes" if stated.safety.escalated else ""),
         ("redacted", ", ".join(privacy.fields_covered) or "nothing"),
-        ("masked", masked if found.episode.spec.image else ""),
+        ("masked", masked if cameras else ""),
         ("detectors", detectors),
         ("transforms", privacy.transform_version),
         ("signed by", f"key {stated.keyid}; the signature is not checked here"),

@@ -25,7 +25,7 @@ def render(found: Found) -> bytes:
     Raises:
         ShowError: the episode has no pictures, or one that cannot be decoded.
     """
-    if not found.episode.spec.image:
+    if not found.episode.spec.picture_fields:
         raise ShowError(
             found.path,
             "observation/image in each step, for a GIF",
@@ -51,13 +51,24 @@ def render(found: Found) -> bytes:
 
 
 def _draw_frames(found: Found, every: int) -> Iterator[Image.Image]:
-    pictures = found.episode.steps["observation/image"]
-    for number in range(0, len(pictures), every):
-        image = _scale(_open(pictures[number], f"{found.path}: step {number}"))
-        frame = Image.new("RGB", (image.width, image.height + _BAR))
-        frame.paste(image)
-        passed = round(frame.width * (number + 1) / len(pictures))
-        below = (0, image.height, passed, frame.height)
+    episode = found.episode
+    for number in range(0, episode.num_steps, every):
+        seen = [
+            _scale(
+                _open(
+                    episode.steps[name][number], f"{found.path}: step {number} {name}"
+                )
+            )
+            for name in episode.spec.picture_fields
+        ]
+        height = max(image.height for image in seen)
+        frame = Image.new("RGB", (sum(image.width for image in seen), height + _BAR))
+        left = 0
+        for image in seen:
+            frame.paste(image, (left, 0))
+            left += image.width
+        passed = round(frame.width * (number + 1) / episode.num_steps)
+        below = (0, height, passed, frame.height)
         ImageDraw.Draw(frame).rectangle(below, fill=(90, 160, 230))
         yield frame
 
@@ -70,7 +81,7 @@ def _open(raw: bytes, where: str) -> Image.Image:
         return image.convert("RGB")
     except Exception as e:  # of a decoder of others' bytes
         got = f"{len(raw)} bytes, {e}"
-        raise ShowError(f"{where} observation/image", "a JPEG picture", got) from e
+        raise ShowError(where, "a JPEG picture", got) from e
 
 
 def _scale(image: Image.Image) -> Image.Image:

@@ -35,8 +35,10 @@ def list_episode(found: Found, file: str) -> Listed:
     """Returns the row of an episode whose page is `file`."""
     episode, own = found.episode, found.episode.metadata
     marks = facts.mark_steps(episode)
-    first = episode.steps["observation/image"][0] if episode.spec.image else b""
-    image = f'<img alt="" src="{page.picture_uri(first)}">' if first else ""
+    image = "".join(
+        f'<img alt="" src="{page.picture_uri(found[0])}">'
+        for found in facts.pictures(episode).values()
+    )
     notes = [*own.tags, *(["see its page: " + found.fault] if found.fault else [])]
     return Listed(
         file,

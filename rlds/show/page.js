@@ -49,10 +49,10 @@ function show(step) {
       text += ` (${short(other.values[at])})`;
     output.textContent = text;
   }
-  if (images.length && data.pictures.length) {
-    const picture = data.pictures[Math.floor(step / data.picture_every)];
-    for (const image of images)
-      image.src = picture ? "data:image/jpeg;base64," + picture : "";
+  for (const image of images) {
+    const pictures = data.pictures[Number(image.dataset.camera)];
+    const picture = pictures[Math.floor(step / data.picture_every)];
+    image.src = picture ? "data:image/jpeg;base64," + picture : "";
   }
 }
 range.addEventListener("input", () => { stop(); show(Number(range.value)); });

@@ -113,15 +113,17 @@ def _group(episode: Episode) -> dict[str, Array]:
     return groups
 
 
-def _draw_head(found: Found, pictures: Sequence[bytes]) -> str:
+def _draw_head(found: Found, pictures: Mapping[str, Sequence[bytes]]) -> str:
     rows = "".join(
         f"<dt>{_escape(name)}</dt><dd>{_escape(text)}</dd>"
         for name, text in facts.describe(found)
     )
-    image = ""
-    if pictures:
-        image = f'<div><img class="now" alt="picture" src="{picture_uri(pictures[0])}">'
-        image += "</div>"
+    images = "".join(
+        f'<img class="now" data-camera="{number}" alt="{name}"'
+        f' title="{name}" src="{picture_uri(of_camera[0])}">'
+        for number, (name, of_camera) in enumerate(pictures.items())
+    )
+    image = f"<div>{images}</div>" if images else ""
     return (
         f"<h1>{_escape(_title(found))}</h1>"
         f"<p>{badge(found.episode.metadata.success)}</p>"
@@ -247,8 +249,11 @@ def _svg(paths: str) -> str:
     )
 
 
-def _draw_bar(episode: Episode, pictures: Sequence[bytes]) -> str:
-    mini = '<img class="now mini" alt="picture">' if pictures else ""
+def _draw_bar(episode: Episode, pictures: Mapping[str, Sequence[bytes]]) -> str:
+    mini = "".join(
+        f'<img class="now mini" data-camera="{number}" alt="{name}">'
+        for number, name in enumerate(pictures)
+    )
     last = episode.num_steps - 1
     return (
         f'<div class="bar"><div>{mini}<button id="play">play</button>'
@@ -257,20 +262,22 @@ def _draw_bar(episode: Episode, pictures: Sequence[bytes]) -> str:
     )
 
 
-def _take_pictures(episode: Episode) -> tuple[list[bytes], int]:
-    """Takes as many pictures as a page may hold, evenly; returns every how manieth."""
-    if not episode.spec.image:
-        return [], 1
-    pictures = episode.steps["observation/image"]
-    size_bytes = sum(map(len, pictures))
+def _take_pictures(episode: Episode) -> tuple[dict[str, list[bytes]], int]:
+    """Takes as many pictures as a page may hold, evenly.
+
+    Returns:
+        The pictures by what they are called, and every how manieth they are.
+    """
+    pictures = facts.pictures(episode)
+    size_bytes = sum(len(one) for of_camera in pictures.values() for one in of_camera)
     every = max(1, math.ceil(size_bytes / MOST_PICTURE_BYTES))
-    return list(pictures[::every]), every
+    return {name: list(found[::every]) for name, found in pictures.items()}, every
 
 
 def _encode_data(
     episode: Episode,
     groups: Mapping[str, Array],
-    pictures: Sequence[bytes],
+    pictures: Mapping[str, Sequence[bytes]],
     picture_every: int,
 ) -> str:
     """Returns what the script needs, as JSON that may stand inside HTML."""
@@ -291,7 +298,10 @@ def _encode_data(
             for name, told in facts.MARKS
             if name in marks
         ],
-        "pictures": [base64.b64encode(picture).decode() for picture in pictures],
+        "pictures": [
+            [base64.b64encode(picture).decode() for picture in of_camera]
+            for of_camera in pictures.values()
+        ],
         "picture_every": picture_every,
     }
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

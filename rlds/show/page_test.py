@@ -60,12 +60,27 @@ def test_values_marks_and_pictures_are_those_of_the_episode() -> None:
     assert np.array_equal(state, episode.steps["observation/state"])
     proposed = unpack(data["groups"]["proposed"]["values"]).reshape(7, 2)
     assert np.array_equal(proposed, episode.steps["proposed_action"])
-    assert base64.b64decode(data["pictures"][6]) == episodes.JPEG
+    assert base64.b64decode(data["pictures"][0][6]) == episodes.JPEG
     marks = dict(data["marks"])
     assert marks["late"] == [[1, 1], [4, 4]]
     assert marks["stop rule"] == [[2, 2], [6, 6]]
     assert marks["a person acted"] == [[1, 2], [4, 5]]
     assert (data["steps"], data["every"], data["picture_every"]) == (7, 1, 1)
+
+
+def test_pictures_of_each_camera_are_shown_with_their_age() -> None:
+    spec = EpisodeSpec(3, 2, cameras=("front", "left_wrist"))
+    episode = episodes.episode(spec, count=7)
+    ages = episode.steps["image_age_ns_front"].copy()
+    ages[2:4] = -1
+    steps = {**episode.steps, "image_age_ns_front": ages}
+    text = show(dataclasses.replace(episode, steps=steps))
+    data = read_data(text)
+    assert [len(of_camera) for of_camera in data["pictures"]] == [7, 7]
+    shown = re.findall(r'<img class="now" data-camera="(\d)" alt="(\w+)"', text)
+    assert shown == [("0", "front"), ("1", "left_wrist")]
+    assert "25 ms old; none in 2 steps" in text
+    assert "12 ms old; none" not in text
 
 
 def test_text_of_an_episode_cannot_become_part_of_the_page() -> None:
@@ -94,7 +109,7 @@ def test_values_and_pictures_of_a_page_have_a_limit_which_it_tells(
     episode = episodes.episode(spec, count=40)
     data = read_data(show(episode))
     assert (data["every"], data["picture_every"]) == (4, 4)
-    assert len(data["pictures"]) == 10
+    assert len(data["pictures"][0]) == 10
     state = unpack(data["groups"]["state"]["values"]).reshape(-1, 3)
     assert np.array_equal(state, episode.steps["observation/state"][::4])
 

@@ -8,7 +8,7 @@ import numpy as np
 from base import text_forms
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec, age_field, picture_field
 from rlds.writer import EpisodeWriter
 
 PERIOD_NS = 12_500_000
@@ -68,6 +68,9 @@ def steps(spec: EpisodeSpec, count: int, seed: int = 0) -> list[dict[str, Any]]:
         }
         if spec.image:
             step["observation/image"] = JPEG
+        for camera in spec.cameras:
+            step[picture_field(camera)] = JPEG
+            step[age_field(camera)] = index % 3 * PERIOD_NS
         if spec.audio_size:
             step["observation/audio_mel"] = draw(spec.audio_size)
         if spec.interventions:
