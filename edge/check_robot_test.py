@@ -25,6 +25,25 @@ def test_arm_is_held_and_not_moved_without_leave(tmp_path: Path) -> None:
     assert "moves                     -       nothing was moved" in done.stdout
 
 
+def test_camera_beside_an_arm_is_looked_at_while_the_arm_stands(tmp_path: Path) -> None:
+    (tmp_path / "arm.py").write_text(
+        "from edge.testing.moving_arm import MovingArm\n"
+        "class Arm(MovingArm):\n"
+        "    def observe(self):\n"
+        "        return self._observe()\n"
+    )
+    arm = f"--robot={tmp_path}/arm.py:Arm:{tmp_path}/port"
+    cameras = "--camera=front=simulated", "--camera=left_wrist=simulated,64x48,5"
+    done = processes.run_forked("edge.check_robot", arm, *cameras)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "camera front              ok      " in done.stdout
+    assert " pictures/s of 5, 64 x 48, " in done.stdout
+    done = processes.run_forked("edge.check_robot", arm, "--camera=kitchen=simulated")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "got 'kitchen'" in done.stderr
+
+
 def test_failed_check_is_exit_code_1_and_json_says_which(tmp_path: Path) -> None:
     (tmp_path / "arm.py").write_text(
         "from edge.testing.moving_arm import MovingArm\n"

@@ -59,6 +59,12 @@ class RobotFaultError(EdgeError):
     default_remedy = "correct its class, then check it: //edge:check_robot"
 
 
+class CameraError(EdgeError):
+    """A camera is named wrongly, lacks what it needs, or takes no pictures."""
+
+    default_remedy = "see docs/your-robot.md"
+
+
 class NoExpertError(EdgeError):
     """A robot has no scripted expert."""
 

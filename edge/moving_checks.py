@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.actors.actor import scale, still
+from edge.camera_checks import check_cameras
 from edge.check_result import Check, Result, judge
 from edge.control.control_step import ControlStep
 from edge.control.loop import EpisodeResult, Pace, run_episode
@@ -48,6 +49,11 @@ class _Plan:
     def append(self, step: ControlStep) -> None:
         """See `StepRecorder.append`."""
         self.steps.append(step)
+
+    @property
+    def observations(self) -> list[Observation]:
+        """What was seen before each action."""
+        return [step.observation for step in self.steps]
 
     @property
     def states(self) -> npt.NDArray[np.float32]:
@@ -113,6 +119,7 @@ def check_simulated_moves(robot: Robot, share: float) -> Iterator[Check]:
         f"{len(quiet.steps)} readings of {quiet.states.shape[1]} numbers",
         f"let it sense {spec.state_size} finite numbers, as its spec says",
     )
+    yield from check_cameras(spec, quiet.observations)
     yield from _check_simulated_times(spec, quiet, took_s)
     _drive(robot, rest, share, seed=_SEED + 1)
     again, _ = _drive(robot, rest, share)
@@ -184,6 +191,8 @@ def check_moves(
         + (f"; stop rule {result.stop_rule.value}" if result.stop_rule else ""),
         "see what ended the episode: the driver, or a step that took too long",
     )
+    if observe is None:  # else they were looked at while it stood
+        yield from check_cameras(spec, plan.observations)
     yield from _check_times(spec, plan, result)
     if whole:
         yield from _check_response(spec, plan.states, rest, move, starts)

@@ -40,6 +40,7 @@ from base import canonical_json, command_line, durable_file, text_forms
 from base.errors import printable
 from edge import (
     actor_flags,
+    camera_flags,
     mask_flags,
     run_flags,
     simulated_or_real,
@@ -219,6 +220,7 @@ def _run(
         should_stop=None if stop is None else stop.is_requested,
         watchdog=trial.real_time.watchdog,
         grants=trial.real_time.grants,
+        on_camera=lambda line, _: command_line.say(line),
     )
     if records is not None and recorder is not None:
         records.finish(recorder, result)
@@ -363,7 +365,9 @@ def _open_trials() -> Generator[Trial]:
     """Opens one robot after the other and yields its episodes."""
     rules = site_rules.read(run_flags.STOP_RULES.value)
     with contextlib.closing(
-        simulated_or_real.open_robots(run_flags.ROBOT.value, run_flags.SIM_START.value)
+        simulated_or_real.open_robots(
+            run_flags.ROBOT.value, run_flags.SIM_START.value, camera_flags.read(), _say
+        )
     ) as robots:
         for position, (name, robot) in enumerate(robots):
             if run_flags.CANDIDATE.value:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from base.errors import ContinuonError
 from edge.actors.actor import still
+from edge.camera_checks import check_cameras
 from edge.check_result import Check, Result, judge
 from edge.control import loop
 from edge.control.loop import Pace
@@ -107,6 +108,7 @@ def check_senses(
         time.sleep(max(0.0, due_s - time.monotonic()))
     states = np.stack([one.state for one in seen])
     yield from _check_readings(states, spec)
+    yield from check_cameras(spec, seen)
     times_ns = np.array([one.t_monotonic_ns for one in seen])
     yield from _check_reading_times(robot, times_ns, took_s)
 

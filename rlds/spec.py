@@ -83,9 +83,13 @@ LABELLED_TAG = "labelled_by_operator"
 LEFT_OUT_TAG = "left_out_by_operator"
 TRIMMED_TAG = "trimmed_by_operator"
 
+# A camera was gone, or stood still, in a part of the episode. The age of each picture
+# says when.
+CAMERA_TAG = "camera_stood_still"
+
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
-    {"demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
+    {CAMERA_TAG, "demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
     | {LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG}
     | {rule.tag for rule in StopRule}
 )

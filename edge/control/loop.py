@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
+from edge.control.camera_watch import CameraWatch
 from edge.control.control_step import ControlStep, StepRecorder, judge, make_step
 from edge.control.fast_loop import FastLoop
 from edge.control.frozen_sensors import FrozenSensors
@@ -47,7 +48,7 @@ from edge.robots.robot import (
     Transition,
     Vector,
 )
-from rlds.spec import LEFT_OUT_TAG, StopRule
+from rlds.spec import CAMERA_TAG, LEFT_OUT_TAG, StopRule
 
 _NO_SIGNAL = Signal()
 
@@ -78,6 +79,7 @@ class EpisodeResult:
         interventions: steps in which the actor acted, also one whose action broke a
             stop rule and was not executed.
         ending: why the actor ended it; None if somebody else did.
+        camera_stood: whether a camera was gone or stood still (`camera_watch.py`).
     """
 
     success: bool | None
@@ -90,12 +92,19 @@ class EpisodeResult:
     stop_rule: StopRule | None = None
     interventions: int = 0
     ending: Ending | None = None
+    camera_stood: bool = False
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What an episode says of how it ended: a stop rule, or that it is left out."""
-        rule = () if self.stop_rule is None else (self.stop_rule.tag,)
-        return (*rule, LEFT_OUT_TAG) if self.ending is Ending.LEFT_OUT else rule
+        """What is known of an episode at its end only.
+
+        A stop rule, that it is left out, that a camera did not see in a part of it.
+        """
+        return (
+            *(() if self.stop_rule is None else (self.stop_rule.tag,)),
+            *((LEFT_OUT_TAG,) if self.ending is Ending.LEFT_OUT else ()),
+            *((CAMERA_TAG,) if self.camera_stood else ()),
+        )
 
 
 def check_pace(robot: Robot, pace: Pace) -> None:
@@ -144,6 +153,7 @@ def run_episode(
     grants: Grants | None = None,
     fast_loop: FastLoop | None = None,
     on_frozen: Callable[[FrozenSensors], object] | None = None,
+    on_camera: Callable[[str, str], object] | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -170,6 +180,8 @@ def run_episode(
         fast_loop: changes the policy between two steps, within the episode.
         on_frozen: called once if all sensors, and once if some, seem to stand still
             while the robot is told to move; the episode goes on. It must not wait.
+        on_camera: called with a line when a camera is gone or stands still, and when it
+            sees again, and with what does not see now. It must not wait.
 
     Raises:
         PaceError: the robot is not simulated, and the pace or its clock is.
@@ -204,6 +216,7 @@ def run_episode(
             watchdog=watchdog,
             fast_loop=fast_loop,
             on_frozen=on_frozen,
+            on_camera=on_camera,
         )
         return episode.run(seed)
 
@@ -231,6 +244,7 @@ class _Episode:
         watchdog: Watchdog | None,
         fast_loop: FastLoop | None,
         on_frozen: Callable[[FrozenSensors], object] | None,
+        on_camera: Callable[[str, str], object] | None,
     ) -> None:
         self._robot = robot
         self._policy = policy
@@ -248,6 +262,10 @@ class _Episode:
         self._watchdog = watchdog
         self._fast_loop = fast_loop
         self._on_frozen = on_frozen
+        self._on_camera = on_camera
+        self._cameras = CameraWatch(
+            robot.spec.cameras, has_noise=not robot.spec.simulated
+        )
         self._frozen = FrozenSensors(
             self._minimum, self._maximum, robot.spec.control_hz
         )
@@ -300,6 +318,9 @@ class _Episode:
             begin_ns = time.perf_counter_ns()
             if self._watchdog is not None:
                 self._watchdog.feed()
+            for line in self._cameras.notice(observation):
+                if self._on_camera is not None:
+                    self._on_camera(line, self._cameras.describe())
             # Whoever demonstrates proposes what they were heard to want. Beside a
             # package the latest word counts, also what was said while it was asked.
             signal = self._hear_actor() if self._demonstrates else None
@@ -355,7 +376,9 @@ class _Episode:
             tally.times.work.add(time.perf_counter_ns() - begin_ns)
             if transition is None or step.is_last:
                 stopped = stop and rule is None and not step.is_terminal
-                return tally.result(stopped, rule, signal.ending)
+                return tally.result(
+                    stopped, rule, signal.ending, camera_stood=self._cameras.has_stood
+                )
             following = transition.observation
             if self._frozen.notice(action, following.state) and self._on_frozen:
                 self._on_frozen(self._frozen)
@@ -438,7 +461,12 @@ class _Tally:
         self._interventions += intervenes
 
     def result(
-        self, stopped: bool, rule: StopRule | None, ending: Ending | None
+        self,
+        stopped: bool,
+        rule: StopRule | None,
+        ending: Ending | None,
+        *,
+        camera_stood: bool,
     ) -> EpisodeResult:
         """The counts so far; a stopped episode might have succeeded later."""
         return EpisodeResult(
@@ -452,4 +480,5 @@ class _Tally:
             stop_rule=rule,
             interventions=self._interventions,
             ending=ending,
+            camera_stood=camera_stood,
         )

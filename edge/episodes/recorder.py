@@ -12,18 +12,26 @@ the name that `episode_id.derive_next` gives.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
+from edge.episodes.pictures import PictureCheck
 from edge.episodes.provenance import Provenance
-from edge.robots.robot import RobotSpec
+from edge.robots.robot import Camera, RobotSpec
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.errors import EpisodeFullError
-from rlds.spec import LEFT_OUT_TAG, EpisodeSpec
+from rlds.spec import (
+    LEFT_OUT_TAG,
+    MAX_EPISODE_NS,
+    NO_PICTURE_AGE,
+    EpisodeSpec,
+    age_field,
+    picture_field,
+)
 from rlds.writer import EpisodeWriter
 
 # A quarter of what readers take: making and sharing an episode of this size took 378
@@ -36,15 +44,16 @@ def episode_spec(robot: RobotSpec, provenance: Provenance) -> EpisodeSpec:
     return EpisodeSpec(
         robot.state_size,
         robot.action_size,
-        image=robot.camera,
         interventions=provenance.watched,
+        cameras=tuple(sorted(camera.name for camera in robot.cameras)),
     )
 
 
 def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
-    """Returns one value per step field of an episode."""
+    """Returns one value per step field of an episode; no picture is empty bytes."""
+    observation = step.observation
     fields: dict[str, Any] = {
-        "observation/state": step.observation.state,
+        "observation/state": observation.state,
         "action": step.action,
         "proposed_action": step.proposed_action,
         "reward": step.reward,
@@ -52,12 +61,21 @@ def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
         "is_first": step.is_first,
         "is_last": step.is_last,
         "is_terminal": step.is_terminal,
-        "t_monotonic_ns": step.observation.t_monotonic_ns,
+        "t_monotonic_ns": observation.t_monotonic_ns,
         "deadline_missed": step.deadline_missed,
         "safety_violation": step.safety_violation,
     }
-    if spec.image:
-        fields["observation/image"] = step.observation.image
+    for camera in spec.cameras:
+        picture = observation.pictures.get(camera)
+        fields[picture_field(camera)] = b"" if picture is None else picture.jpeg
+        fields[age_field(camera)] = (
+            NO_PICTURE_AGE
+            if picture is None
+            else min(
+                max(0, observation.t_monotonic_ns - picture.t_monotonic_ns),
+                MAX_EPISODE_NS,
+            )
+        )
     if spec.interventions:
         fields["intervention"] = step.intervention
     return fields
@@ -77,6 +95,8 @@ class EpisodeRecorder:
         metadata: EpisodeMetadata,
         on_begin: Callable[[str], None] | None = None,
         limit_bytes: int = PART_LIMIT_BYTES,
+        cameras: Sequence[Camera] = (),
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Opens the journal.
 
@@ -87,6 +107,8 @@ class EpisodeRecorder:
             on_begin: called with the name of each part, once its journal is open and
                 before its first step.
             limit_bytes: largest size of a part.
+            cameras: those that `spec` names.
+            tell: gets a line about pictures that no episode takes.
 
         Raises:
             EpisodeExistsError: the folder has an episode of this name.
@@ -97,6 +119,7 @@ class EpisodeRecorder:
         self._metadata = metadata
         self._on_begin = on_begin
         self._limit_bytes = limit_bytes
+        self._pictures = PictureCheck(cameras, metadata.episode_id, tell)
         self._full: list[EpisodeWriter] = []
         self._closed: list[ClosedEpisode] = []
         self._writer = self._begin(metadata)
@@ -112,7 +135,11 @@ class EpisodeRecorder:
         self.append_fields(describe_step(step, self._spec))
 
     def append_fields(self, fields: Mapping[str, Any]) -> None:
-        """Writes one step, given as one value per field; errors as `append`."""
+        """Writes one step, given as one value per field; errors as `append`.
+
+        A picture that is not there, or that no episode takes, becomes a black one.
+        """
+        fields = self._pictures.settle(fields)
         try:
             self._writer.append(fields)
         except EpisodeFullError:

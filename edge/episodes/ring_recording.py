@@ -26,6 +26,7 @@ from base import durable_file
 from base.errors import ContinuonError, DiskError, MalformedError, OversizedError
 from edge.episodes import deciding, episode_id, recording_folders, replacing
 from edge.episodes.episode_id import Held
+from edge.episodes.masking_queue import MaskingQueue
 from edge.episodes.open_episode import OPEN, OpenEpisode, read_open
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.ring import RingReader
@@ -78,6 +79,7 @@ class RingRecording:
         self._tell = tell
         self._stack = ExitStack()
         self._folders: Recording | None = None
+        self._has_cameras = False
         self._recorder: EpisodeRecorder | None = None
         self._began_at = 0  # the step with which it began
         self._open: OpenEpisode | None = None
@@ -85,6 +87,7 @@ class RingRecording:
         self._refused_until_s = 0.0
         self._has_leftovers = False
         self._is_left = False  # the last part of the open episode, as a journal
+        self._masking = MaskingQueue(tell)
         self._counted = open_account(private, tell)
         self.episodes = 0
         self._told_s: dict[tuple[str, ...], float] = {}
@@ -101,6 +104,29 @@ class RingRecording:
             driven=self._counted.driven + self._next,
             missing=self._counted.missing + self._open.missing,
         )
+
+    @property
+    def waiting_for_masks(self) -> int:
+        """Raw episodes whose pictures are not masked yet."""
+        return len(self._masking)
+
+    def share_masked(self) -> None:
+        """Shares an episode whose pictures are masked by now; it waits for none.
+
+        Call it again and again, while there is something to record and while not.
+        """
+        if self._folders is None or not len(self._masking):
+            return
+        self._let_go_of_lost_folders()
+        if self._folders is None:
+            return
+        try:
+            shared = self._masking.poll(self._folders)
+        except (ContinuonError, OSError) as e:
+            self._complain(e)
+            return
+        if shared is not None:
+            self._tell_shared(shared)
 
     @property
     def is_recording(self) -> bool:
@@ -383,7 +409,8 @@ class RingRecording:
         try:
             for closed in recorder.close(success, tags):
                 assert self._folders is not None
-                self._tell_shared(self._folders.share(closed))
+                if not self._masks_later(closed.path):
+                    self._tell_shared(self._folders.share(closed))
         except (ContinuonError, OSError) as e:
             recorder.leave()
             self._has_leftovers = True
@@ -420,6 +447,7 @@ class RingRecording:
     def _enter(self, robot: RobotSpec) -> Recording:
         """Opens the folders if they are not open, and shares what was left in them."""
         if self._folders is None:
+            self._has_cameras = bool(robot.cameras)
             with ExitStack() as stack:
                 self._folders = stack.enter_context(self._open_folders(robot))
                 self._stack = stack.pop_all()
@@ -454,11 +482,19 @@ class RingRecording:
         if self._folders is None:
             return
         try:
-            for shared in self._folders.recover():
+            for shared in self._folders.recover(self._masks_later):
                 self._tell_shared(shared)
             self._has_leftovers = self._folders.has_more
         except (ContinuonError, OSError) as e:
             self._complain(e)
+
+    def _masks_later(self, path: Path) -> bool:
+        """Whether an episode waits for masks, which takes longer than it was long."""
+        assert self._folders is not None
+        if not self._has_cameras or not self._folders.masks:
+            return self._masking.holds(path)
+        self._masking.add(path)
+        return True
 
     def _tell_shared(self, shared: Shared) -> None:
         self.episodes += 1

@@ -1,14 +1,18 @@
 """What comes through the ring becomes episodes, and every step is accounted for."""
 
+import dataclasses
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from edge.control.control_step import ControlStep
 from edge.episodes import step_ring
 from edge.episodes.open_episode import OPEN
 from edge.episodes.provenance import Provenance
@@ -17,11 +21,14 @@ from edge.episodes.ring_recording import AGAIN_S, RETRY_S, RingRecording
 from edge.episodes.sharing import Recording, Shared
 from edge.episodes.step_account import ACCOUNT, Account, Missing
 from edge.episodes.step_ring import StepSender
-from edge.robots.robot import RobotSpec
+from edge.redact.masker import DroppingMasker, Masked, Masker
+from edge.redact.tracks import Times
+from edge.robots.robot import Camera, Picture, RobotSpec
 from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, ring_steps
+from edge.testing.pictures import encode
 from edge.testing.ring_steps import begin, list_parts, numbers, send_episode, step
-from rlds import sidecar
+from rlds import blank_picture, reader, sidecar
 from rlds.episode import Episode
 from rlds.sidecar import Sidecar
 from rlds.spec import LEFT_OUT_TAG, StopRule
@@ -29,17 +36,25 @@ from rlds.spec import LEFT_OUT_TAG, StopRule
 SLOTS = 64
 
 
+CAMERAS = Camera("wrist", 32, 24, 20.0), Camera("front", 16, 16, 5.0)
+SEEING = dataclasses.replace(SPEC, cameras=CAMERAS)
+
+
 @dataclass
 class Desk:
     """A ring, and recorders that come and go."""
 
     folder: Path
+    robot: RobotSpec = SPEC
+    masker: Masker | None = None
     told: list[str] = field(default_factory=list)
     shared: list[Shared] = field(default_factory=list)
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.sender = StepSender(self.folder / "ring", SPEC, slots=SLOTS)
+        self.sender = StepSender(
+            self.folder / "ring", self.robot, slots=SLOTS, tell=self.told.append
+        )
         self.reader = RingReader(self.folder / "ring")
         self.recording = self.start()
 
@@ -56,7 +71,9 @@ class Desk:
 
     def open_folders(self, robot: RobotSpec) -> AbstractContextManager[Recording]:
         folders = self.folder / "shared", self.private
-        return recordings.open_folders(folders, told=self.told, robot=robot)
+        return recordings.open_folders(
+            folders, told=self.told, robot=robot, masker=self.masker
+        )
 
     def take_all(self) -> None:
         while self.recording.take(self.reader, self.now_s):
@@ -600,3 +617,167 @@ def test_damaged_note_of_the_open_episode_loses_no_journal(desk: Desk) -> None:
     desk.take_all()
     assert [numbers(one) for one in desk.parts(name)] == [[0]]
     assert [numbers(one) for one in desk.parts(other)] == [[0, 1]]
+
+
+class _Hands(DroppingMasker):
+    """Looks at no picture until it is let; it is slower than any robot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = threading.Event()
+
+    def mask(self, images: Sequence[bytes], times_ns: Times) -> Masked:
+        """See `Masker.mask`."""
+        assert self.may.wait(60)
+        return super().mask(images, times_ns)
+
+
+@pytest.fixture
+def seeing(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path, SEEING, _Hands())
+    yield made
+    made.masker.may.set()  # type: ignore[union-attr]
+    made.recording.close()
+
+
+def see(number: int, **jpegs: bytes) -> ControlStep:
+    found = step(number)
+    taken_ns = found.observation.t_monotonic_ns - 3_000_000
+    pictures = {name: Picture(jpeg, taken_ns) for name, jpeg in jpegs.items()}
+    seen = dataclasses.replace(found.observation, pictures=pictures)
+    return dataclasses.replace(found, observation=seen)
+
+
+def share_all(desk: Desk, count: int) -> None:
+    """Lets the masks be made, and waits until so many episodes are shared."""
+    desk.masker.may.set()  # type: ignore[union-attr]
+    until_s = time.monotonic() + 60
+    while len(desk.shared) < count and time.monotonic() < until_s:
+        desk.recording.share_masked()
+        time.sleep(0.001)
+    assert len(desk.shared) == count
+
+
+def read_raw(desk: Desk) -> Episode:
+    (path,) = desk.private.glob("*.tfrecord")
+    return reader.read_episode(path)
+
+
+def test_pictures_of_each_camera_pass_through_the_ring(seeing: Desk) -> None:
+    front, wrist = (encode(16, 16, n) for n in (1, 2)), encode(32, 24, 3)
+    one, two = front
+    begin(seeing.sender)
+    for number in range(4):
+        seeing.sender.append(see(number, front=two if number else one, wrist=wrist))
+    seeing.sender.append(see(4, wrist=wrist))
+    seeing.sender.end(success=True)
+    seeing.take_all()
+    raw = read_raw(seeing)
+    black = blank_picture.make(16, 16)
+    assert raw.steps["observation/image_front"] == (one, two, two, two, black)
+    assert raw.steps["observation/image_wrist"] == (wrist,) * 5
+    assert raw.steps["image_age_ns_front"].tolist() == [3_000_000] * 4 + [-1]
+    assert seeing.told == []
+
+
+def test_recorder_takes_the_next_steps_while_pictures_wait_to_be_masked(
+    seeing: Desk,
+) -> None:
+    wrist, front = encode(32, 24, 3), encode(16, 16, 1)
+    for _ in range(2):
+        begin(seeing.sender)
+        for number in range(5):
+            seeing.sender.append(see(number, front=front, wrist=wrist))
+        seeing.sender.end(success=True)
+        seeing.take_all()
+        seeing.recording.share_masked()
+    assert seeing.recording.waiting_for_masks == 2
+    assert seeing.shared == []
+    assert seeing.recording.account.recorded == 10
+    share_all(seeing, 2)
+    assert seeing.recording.waiting_for_masks == 0
+    assert not list(seeing.private.glob("*.tfrecord"))
+    copies = ring_steps.read_episodes(seeing.folder / "shared").values()
+    assert [copy.spec.cameras for copy in copies] == [("front", "wrist")] * 2
+    for copy in copies:
+        assert blank_picture.count(copy.steps["observation/image_front"]) == 5
+
+
+def test_what_waited_for_masks_is_shared_by_the_next_recorder(seeing: Desk) -> None:
+    begin(seeing.sender)
+    seeing.sender.append(see(0, front=encode(16, 16, 1), wrist=encode(32, 24, 1)))
+    seeing.sender.end(success=True)
+    seeing.take_all()
+    seeing.recording.share_masked()
+    seeing.start_again()
+    assert seeing.shared == []
+    name = begin(seeing.sender)
+    seeing.sender.append(see(0))
+    seeing.take_all()
+    assert seeing.recording.waiting_for_masks == 1
+    seeing.sender.end(success=True)
+    seeing.take_all()
+    share_all(seeing, 2)
+    assert name in {one.episode_id for one in seeing.shared}
+
+
+def test_oldest_episode_leaves_without_pictures_when_too_much_waits(
+    seeing: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeing.recording._masking._limit_bytes = 1
+    for _ in range(2):
+        begin(seeing.sender)
+        for number in range(3):
+            seeing.sender.append(see(number, front=encode(16, 16, number)))
+        seeing.sender.end(success=True)
+        seeing.take_all()
+    until_s = time.monotonic() + 60
+    while not seeing.shared and time.monotonic() < until_s:
+        seeing.recording.share_masked()  # nobody looks, so nobody waits
+    assert len(seeing.shared) == 1
+    assert "is shared without its pictures: more than" in "".join(seeing.told)
+    share_all(seeing, 2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (encode(32, 32, 1), "expected 16 x 16 pixels, got 32 x 32"),
+        (encode(16, 16, 1)[:-5], "expected a whole JPEG, got"),
+        (encode(16, 16, 1, "L"), "expected a picture in colour, got a grey one"),
+        (bytes(1 << 20), "expected pictures of at most 16384 bytes, got 1048576"),
+    ],
+)
+def test_bad_picture_costs_no_step_and_no_other_picture(
+    seeing: Desk, bad: bytes, text: str
+) -> None:
+    good, wrist = encode(16, 16, 1), encode(32, 24, 1)
+    begin(seeing.sender)
+    for number in range(6):
+        jpeg = bad if number in (2, 3) else good
+        seeing.sender.append(see(number, front=jpeg, wrist=wrist))
+    seeing.sender.end(success=True)
+    seeing.take_all()
+    raw = read_raw(seeing)
+    black = blank_picture.make(16, 16)
+    assert raw.steps["observation/image_front"] == tuple(
+        black if number in (2, 3) else good for number in range(6)
+    )
+    assert raw.steps["observation/image_wrist"] == (wrist,) * 6
+    assert len(seeing.told) == 1
+    assert text in seeing.told[0]
+    assert "observation/image_front" in seeing.told[0]
+    assert seeing.recording.account.missing == Missing()
+
+
+def test_ring_of_many_large_pictures_stays_within_its_size(tmp_path: Path) -> None:
+    cameras = tuple(
+        Camera(name, 1920, 1080, 30.0) for name in ("front", "left", "right")
+    )
+    sender = StepSender(tmp_path / "ring", dataclasses.replace(SPEC, cameras=cameras))
+    assert (tmp_path / "ring").stat().st_size < 4 * step_ring.LARGEST_BYTES
+    sender.close()
+    small = dataclasses.replace(SPEC, cameras=(Camera("front", 64, 64, 20.0),))
+    sender = StepSender(tmp_path / "small", small)
+    assert (tmp_path / "small").stat().st_size <= step_ring.LARGEST_BYTES + 4096
+    sender.close()

@@ -99,6 +99,29 @@ class Shared:
     num_steps: int
 
 
+@dataclass(frozen=True)
+class Copy:
+    """The copy of a raw episode that may leave, not yet in the shared folder.
+
+    Attributes:
+        path: the raw episode.
+        name: of the episode.
+        num_steps: number of its steps.
+        described: its sidecar, not yet signed.
+        framed: the content of its file.
+        key: the key of its month, which signs it.
+        words: those of the operator that may be in it.
+    """
+
+    path: Path
+    name: str
+    num_steps: int
+    described: Sidecar
+    framed: bytes
+    key: RobotKey
+    words: frozenset[str]
+
+
 class Recording:
     """Carries the episodes of one robot from the private to the shared folder."""
 
@@ -207,7 +230,14 @@ class Recording:
             if on_begin is not None:
                 on_begin(name)
 
-        return EpisodeRecorder(self._private, spec, metadata, begin_part)
+        return EpisodeRecorder(
+            self._private,
+            spec,
+            metadata,
+            begin_part,
+            cameras=robot.cameras,
+            tell=self._tell,
+        )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._machine.unix_ns() / NS_PER_S, UTC)
@@ -236,7 +266,38 @@ class Recording:
         """
         return self._share_raw(closed.path, reader.read_episode(closed.path))
 
-    def recover(self) -> Iterator[Shared]:
+    @property
+    def masks(self) -> bool:
+        """Whether pictures are masked, which takes its time."""
+        return self._masker is not None
+
+    def copy(self, path: Path, *, looks: bool = True) -> Copy:
+        """Makes the copy of a raw episode that may leave, for `finish`.
+
+        It changes no file, so another thread may do it while this one records.
+
+        Args:
+            path: the raw episode.
+            looks: whether its pictures are looked at; else they are all dropped.
+
+        Raises:
+            What `share` raises.
+        """
+        return self._copy(path, reader.read_episode(path), looks=looks)
+
+    def finish(self, copy: Copy) -> Shared:
+        """Signs and shares a copy, then removes the raw episode.
+
+        Raises:
+            What `share` raises.
+        """
+        # It may have been taken back since.
+        still = copy if self._may_leave(copy.name) else None
+        return self._publish(copy.path, copy.name, copy.num_steps, still)
+
+    def recover(
+        self, later: Callable[[Path], bool] = lambda path: False
+    ) -> Iterator[Shared]:
         """Shares what an interrupted recording left in the private folder.
 
         Each episode keeps the consent that it began with; if its terms are missing, it
@@ -244,6 +305,9 @@ class Recording:
         files: whoever records does not wait for more, and `has_more` says that another
         call goes on. What cannot be shared, such as an episode of another robot, stays.
         Both are told of.
+
+        Args:
+            later: asked for each raw episode; True if somebody else shares it.
 
         Raises:
             DiskError: an episode cannot be written; what was left stays.
@@ -260,6 +324,8 @@ class Recording:
         for path in sorted(self._private.glob(f"*{EPISODE_SUFFIX}")):
             if self.has_more:
                 return
+            if later(path):
+                continue
             shared = self._share_or_tell(path)
             if shared is not None:
                 yield shared
@@ -334,30 +400,48 @@ class Recording:
 
     def _share_raw(self, path: Path, raw: Episode) -> Shared:
         name = raw.metadata.episode_id
+        leaves = self._may_leave(name)
+        copy = self._copy(path, raw) if leaves else None
+        return self._publish(path, name, raw.num_steps, copy)
+
+    def _may_leave(self, name: str) -> bool:
+        """Whether an episode is to be shared: not taken back, and not there already."""
         if consents.is_taken_back(self._output, name):
             self._tell(f"{name} is not shared: it was taken back")
-        elif self.look_up(name) is Held.NOTHING:
-            terms = self._read_terms(raw)
-            self._require_own(name, terms)
-            masks = self._masker is not None
-            dropped = ", ".join(redactor.find_dropped(raw.spec, masks))
-            if dropped:
-                self._tell(f"{name} is shared without {dropped}: nothing here masks it")
-            key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
-            chosen = redactor.Redactor(
-                key.robot_hash, terms.words, self._masker, self._tell
-            )
-            redacted, record = chosen.redact(raw)
-            framed = tfrecord.frame(example_codec.encode(redacted))
-            consent = terms.consent
-            if consent.granted and LEFT_OUT_TAG in raw.metadata.tags:
-                consent = episode_terms.operator_consent(False, self._machine.unix_ns())
-            described = _describe(redacted, record, framed, consent)
-            sidecar_statements.check_statements(
-                described, redacted, framed, self._now(), terms.words
-            )
-            robot_key.write_public(self._output, key, self._robot_id, terms.words)
-            signed = sidecar.sign(described, key.signing)
+            return False
+        return self.look_up(name) is Held.NOTHING
+
+    def _copy(self, path: Path, raw: Episode, *, looks: bool = True) -> Copy:
+        name = raw.metadata.episode_id
+        terms = self._read_terms(raw)
+        self._require_own(name, terms)
+        chosen = self._masker
+        dropped = ", ".join(redactor.find_dropped(raw.spec, chosen is not None))
+        if dropped:
+            self._tell(f"{name} is shared without {dropped}: nothing here masks it")
+        if chosen is not None and not looks:
+            chosen = masker.DroppingMasker()
+        key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
+        redacting = redactor.Redactor(key.robot_hash, terms.words, chosen, self._tell)
+        redacted, record = redacting.redact(raw)
+        framed = tfrecord.frame(example_codec.encode(redacted))
+        consent = terms.consent
+        if consent.granted and LEFT_OUT_TAG in raw.metadata.tags:
+            consent = episode_terms.operator_consent(False, self._machine.unix_ns())
+        described = _describe(redacted, record, framed, consent)
+        sidecar_statements.check_statements(
+            described, redacted, framed, self._now(), terms.words
+        )
+        return Copy(path, name, raw.num_steps, described, framed, key, terms.words)
+
+    def _publish(
+        self, path: Path, name: str, num_steps: int, copy: Copy | None
+    ) -> Shared:
+        """Signs and shares a copy, if there is one, and removes the raw episode."""
+        if copy is not None:
+            key, framed = copy.key, copy.framed
+            robot_key.write_public(self._output, key, self._robot_id, copy.words)
+            signed = sidecar.sign(copy.described, key.signing)
             if self._quota is not None:
                 size_bytes = len(framed) + len(signed)
                 self._quota.make_room(self._output, self._directory, size_bytes)
@@ -369,7 +453,7 @@ class Recording:
         path.unlink()
         episode_terms.remove(self._private, name)
         durable_file.fsync_folder(self._private)
-        return Shared(name, self._episode_path(name), raw.num_steps)
+        return Shared(name, self._episode_path(name), num_steps)
 
     def _read_terms(self, raw: Episode) -> EpisodeTerms:
         """Reads the terms that the episode began with; without them, no consent."""
@@ -500,7 +584,7 @@ def open_recording(
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         spec = episode_spec(robot, nobody)
-        chosen = open_masker(tell) if spec.image else None
+        chosen = open_masker(tell) if spec.picture_fields else None
         directory = TfdsDirectory(
             output,
             DATASET_NAME,

@@ -35,9 +35,15 @@ from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import describe_step, episode_spec
 from edge.episodes.ring import SLOTS, Record, RingWriter
 from edge.errors import RingError
-from edge.robots.robot import RobotSpec
+from edge.robots.robot import Camera, RobotSpec
 from rlds import journal
-from rlds.spec import KNOWN_TAGS, EpisodeSpec
+from rlds.spec import (
+    KNOWN_TAGS,
+    NO_PICTURE_AGE,
+    EpisodeSpec,
+    age_field,
+    picture_field,
+)
 
 BEGIN: Final = 1
 STEP: Final = 2
@@ -48,6 +54,11 @@ _STEP: Final = struct.Struct("<16sI")  # the episode's name, the step's number i
 # The name, steps driven, success (-1: not known), tags with blanks between them.
 _END: Final = struct.Struct("<16sIb128s")
 _SPARE_BYTES: Final = 256  # in a slot: tags, a location, fields of an episode
+_LENGTH_BYTES: Final = 4
+LARGEST_BYTES: Final = 64 * 1024 * 1024
+"""Of a ring that carries pictures: 20 s of two cameras of 320x240 at 20 Hz, should all
+of their pictures be as large as any may be."""
+_LEAST_SLOTS: Final = 32
 _LARGEST_BEGIN_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 5.0  # in simulated pace; then there is no recorder
 _KEYS: Final = ("episode_id", "start_unix_ms", "robot", "provenance")
@@ -81,12 +92,12 @@ class Step:
     Attributes:
         episode_id: name of the episode.
         number: how many steps of the episode were driven before it.
-        numbers: the record of a journal (`rlds.journal.step_dtype`).
+        record: the record of a journal (`rlds.journal`): its numbers, then pictures.
     """
 
     episode_id: str
     number: int
-    numbers: bytes
+    record: bytes
 
     def fields(self, spec: EpisodeSpec) -> dict[str, Any]:
         """One value per step field.
@@ -95,12 +106,15 @@ class Step:
             MalformedError: it is no step of such a robot.
         """
         layout = journal.step_dtype(spec)
-        if len(self.numbers) != layout.itemsize:
+        names = spec.picture_fields
+        pictures = journal.split_pictures(self.record[layout.itemsize :], len(names))
+        if len(self.record) < layout.itemsize or pictures is None:
             raise MalformedError(
-                "the ring", f"a step of {layout.itemsize} bytes", len(self.numbers)
+                "the ring", f"a step of {layout.itemsize} bytes", len(self.record)
             )
-        (row,) = np.frombuffer(self.numbers, layout)
-        return {name: row[name] for name in layout.names or ()}
+        (row,) = np.frombuffer(self.record, layout, count=1)
+        numbers = {name: row[name] for name in layout.names or ()}
+        return numbers | dict(zip(names, pictures, strict=True))
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ class StepSender:
         robot: RobotSpec,
         *,
         waits: bool = False,
-        slots: int = SLOTS,
+        slots: int | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Opens the ring, or makes one.
@@ -143,25 +157,31 @@ class StepSender:
             path: of the ring's file.
             robot: the robot that is driven.
             waits: whether to wait for room, as simulated pace allows.
-            slots: size of the ring, in records.
-            tell: gets a line when the ring was lost.
+            slots: size of the ring, in records; None for `SLOTS`, or fewer where
+                pictures make them large.
+            tell: gets a line when the ring was lost, and about pictures that are too
+                large for it.
 
         Raises:
             RingError: there is no room for the ring.
         """
-        if robot.camera:
-            tell("the pictures of this robot's camera are not recorded by the ring")
-            robot = dataclasses.replace(robot, camera=False)
         self._robot = robot
         self._waits = waits
         self._tell = tell
+        self._told = set[str]()
         digest = "0" * 64
         longest = Provenance(digest, digest, digest, digest)
         self._prepare(longest)
         example = Begin(digest, 1 << 52, robot, longest)
-        payload_bytes = _SPARE_BYTES + max(
-            _STEP.size + self._row.nbytes, len(example.encode())
+        pictures_bytes = sum(
+            camera.largest_bytes + _LENGTH_BYTES for camera in robot.cameras
         )
+        payload_bytes = _SPARE_BYTES + max(
+            _STEP.size + self._row.nbytes + pictures_bytes, len(example.encode())
+        )
+        if slots is None:
+            fitting = LARGEST_BYTES // (payload_bytes + _SPARE_BYTES)
+            slots = min(SLOTS, max(_LEAST_SLOTS, fitting))
         self._path, self._form = path, (payload_bytes, slots)
         self._ring = RingWriter(path, payload_bytes, slots)
         self._episode: Begin | None = None  # the last one that began
@@ -199,6 +219,7 @@ class StepSender:
         )
         self._name = uuid.UUID(episode_id).bytes
         self._driven = 0
+        self._told.clear()
         if episode_spec(self._robot, provenance) != self._spec:
             self._prepare(provenance)
         self._wait_for_room()
@@ -208,9 +229,13 @@ class StepSender:
         """Hands over a step, or drops it; see `StepRecorder.append`."""
         number, self._driven = self._driven, self._driven + 1
         row = self._row[0]
-        for name, value in describe_step(step, self._spec).items():
+        fields = describe_step(step, self._spec)
+        pictures = self._take_pictures(fields)
+        for name, value in fields.items():
             row[name] = value
-        payload = _STEP.pack(self._name, number) + self._row.tobytes()
+        payload = b"".join(
+            (_STEP.pack(self._name, number), self._row.tobytes(), pictures)
+        )
         self._wait_for_room()
         if self._holds_back and self._ring.waiting > self._ring.slots // 2:
             self._ring.drop()
@@ -275,6 +300,32 @@ class StepSender:
         """Makes the row that the steps of an episode are packed in."""
         self._spec = episode_spec(self._robot, provenance)
         self._row = np.zeros(1, journal.step_dtype(self._spec))
+        limits = {camera.name: camera.largest_bytes for camera in self._robot.cameras}
+        self._limits = {
+            picture_field(name): (name, limits[name]) for name in self._spec.cameras
+        }
+
+    def _take_pictures(self, fields: dict[str, Any]) -> bytes:
+        """Takes the pictures out of the fields of a step, as the ring carries them.
+
+        One that is larger than any that is recorded does not get that far.
+        """
+        if not self._limits:
+            return b""
+        taken = []
+        for name, (camera, limit_bytes) in self._limits.items():
+            picture = fields.pop(name)
+            if len(picture) > limit_bytes:
+                if camera not in self._told:
+                    self._told.add(camera)
+                    self._tell(
+                        f"{name}: expected pictures of at most {limit_bytes} bytes, got"
+                        f" {len(picture)}; such pictures are dropped, and the steps"
+                        " kept"
+                    )
+                picture, fields[age_field(camera)] = b"", NO_PICTURE_AGE
+            taken.append(picture)
+        return journal.join_pictures(taken)
 
     def _say_begin(self) -> bool:
         """Says that the episode begins, unless that is said; False without room."""
@@ -348,8 +399,10 @@ def decode_begin(raw: bytes) -> Begin:
     fields = Fields(decode(raw, source, _LARGEST_BEGIN_BYTES), source, _KEYS)
     robot: dict[str, Any] = dict(fields.mapping("robot"))
     provenance: dict[str, Any] = dict(fields.mapping("provenance"))
+    robot.pop("camera", None)  # of a program before cameras had names
     for key, value in robot.items():
         robot[key] = tuple(value) if isinstance(value, list) else value
+    robot["cameras"] = tuple(Camera(**one) for one in robot.get("cameras", ()))
     provenance["tags"] = tuple(provenance["tags"])
     return Begin(
         episode_id=str(uuid.UUID(fields.text("episode_id"))),

@@ -196,6 +196,7 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
         heard_s = time.monotonic()
         while ring is not None:
             now_s = time.monotonic()
+            recording.share_masked()
             if recording.take(ring, now_s):
                 heard_s = now_s
                 if me.is_status_due():  # one that is never empty keeps no wish waiting
@@ -232,6 +233,7 @@ def _wait_for_ring(
         with contextlib.suppress(RingError):
             return RingReader(home.ring)
         recording.share_left()  # nobody says more of it
+        recording.share_masked()
         signer.sign(time.monotonic())
         me.show(describe(None))
         me.rest(0.05)
@@ -335,6 +337,7 @@ def _describe(
         "recorded": account.recorded - before.recorded,
         "missing": account.missing.total - before.missing.total,
         "dropped": 0 if ring is None else ring.dropped,
+        "waiting_for_masks": recording.waiting_for_masks,
         "removed_private": quota.private,
         "removed_waiting": quota.waiting,
     }

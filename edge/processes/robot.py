@@ -37,7 +37,7 @@ from absl import app, flags
 
 from base import command_line, path_flags, text_forms
 from base.errors import one_line
-from edge import actor_flags, word_flags
+from edge import actor_flags, camera_flags, word_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
@@ -80,6 +80,7 @@ control_flags.define_stop_rules()
 robot_flags.define_update_rules()
 robot_flags.define_learner_limits()
 robot_flags.define_shared_quota()
+flags.adopt_module_key_flags(camera_flags)
 flags.adopt_module_key_flags(word_flags)
 PACE = flags.DEFINE_enum(
     "pace",
@@ -133,10 +134,11 @@ def _require_what_its_programs_need() -> None:
     Raises:
         FlagValueError: the keyring is not there or is none, or the channel cannot be
             one.
-        EdgeError: the robot is not known.
+        EdgeError: the robot is not known, or a camera is named wrongly.
     """
     with contextlib.suppress(ReplayError):  # a package may drive a recorded episode
         registry.require_known(ROBOT.value)
+    camera_flags.read()
     robot_flags.read_keys(serves=False)
     if CHANNEL.value:
         fetch.require_form(CHANNEL.value)
@@ -162,7 +164,7 @@ def _list_programs(home: Path) -> list[Program]:
         Program(
             "control",
             "edge.processes.control",
-            (*own, *keys, robot, *pace, *rules),
+            (*own, *keys, robot, *camera_flags.hand_on(), *pace, *rules),
             10.0,
         ),
         # It shares the last episode first.

@@ -78,6 +78,7 @@ def describe_rows(seen: Mapping[str, Seen], now_s: float) -> list[tuple[str, str
                 one.get("acting"),
                 one.get("why"),
                 one.get("frozen"),
+                one.get("cameras"),
                 one.get("robot"),
             ),
         ),
@@ -99,7 +100,8 @@ def describe_rows(seen: Mapping[str, Seen], now_s: float) -> list[tuple[str, str
             "record",
             f"{_without_ring(one)}{record.doing(now_s)}; {_count(two, 'recorded')} of "
             f"{_count(two, 'driven')} steps in {_many(two, 'episodes', 'episode')} "
-            f"of this run; {_count(one, 'dropped')} dropped{_removed(two)}",
+            f"of this run; {_count(one, 'dropped')} dropped"
+            f"{_masks(two)}{_removed(two)}",
         ),
     ]
     for name, process in seen.items():
@@ -122,6 +124,7 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
             status.get("acting"),
             status.get("why"),
             status.get("frozen"),
+            status.get("cameras"),
         ),
         _many(status, "episodes", "episode"),
         _succeeded(status),
@@ -230,6 +233,13 @@ def _package(status: Status) -> str:
         return found
     channel = one_line(status.get("channel") or "no channel")
     return f"{found}, release {_count(status, 'release')} of {channel}"
+
+
+def _masks(status: Status) -> str:
+    """Says how many episodes wait until their pictures are masked."""
+    if not status.get("waiting_for_masks"):
+        return ""
+    return f"; {_many(status, 'waiting_for_masks', 'episode')} to be masked"
 
 
 def _removed(status: Status) -> str:

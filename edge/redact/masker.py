@@ -25,7 +25,7 @@ from edge.redact.boxes import NONE, Area, Boxes
 from edge.redact.mask_messages import LOOK, MASK, Header, Late
 from edge.redact.tracks import Joining, Times
 from edge.redact.weights import CENTERFACE, TEXT_LINES, Weights
-from rlds import blank_picture
+from rlds import blank_picture, jpeg_segments
 from rlds.redaction_record import Looked, PictureMasks
 from rlds.spec import MASKS_VERSION
 
@@ -36,6 +36,7 @@ MODULE: Final = "edge.redact.mask_worker"
 LIMIT_S: Final = 5.0
 """For one picture. One of 320x240 takes 0.06 s on a desk; one of 16 megapixels 1 s."""
 _START_LIMIT_S: Final = 60.0  # loading on a busy robot
+_MOST_PIXELS: Final = jpeg_segments.MAX_PIXELS
 # A child that died or hung this often in one episode is not asked again.
 _MOST_FAILURES: Final = 3
 # Of the pictures; with fewer, too little is known of what moved between them.
@@ -224,6 +225,27 @@ class Masker:
             tuple(list_) if one.faces is not None else None
             for one, list_ in zip(seen, areas, strict=True)
         ]
+
+
+class DroppingMasker(Masker):
+    """Drops every picture, for an episode for which there is no time."""
+
+    def mask(self, images: Sequence[bytes], times_ns: Times) -> Masked:
+        """See `Masker.mask`; no picture is looked at."""
+        del times_ns
+        sizes = [jpeg_segments.read_frame(image) for image in images]
+        return Masked(
+            images=tuple(
+                blank_picture.make(one.width, one.height)
+                if one is not None and one.width * one.height <= _MOST_PIXELS
+                else blank_picture.make(*_UNKNOWN_SIZE)
+                for one in sizes
+            ),
+            frames_masked=0,
+            detectors={},
+            masks=PictureMasks(MASKS_VERSION, len(images), {}),
+            reasons=("there was no time to look at them",),
+        )
 
 
 def open_masker(

@@ -258,7 +258,7 @@ class ChangedRobot:
         state = self._scale * state + self._bias
         if self._gaps is not None:
             state = self._hear(state, self._gaps)
-        return Observation(state, observation.t_monotonic_ns)
+        return dataclasses.replace(observation, state=state)
 
     def _read_motors(self, state: Vector, sensors: MotorSensors) -> Vector:
         """The state as the motors have it, ahead of the robot by what play takes up."""

@@ -6,7 +6,7 @@ its owner reads in one line which method did what instead of what, and where.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,15 @@ from edge.errors import (
     RobotFaultError,
 )
 from edge.robots.clock import Clock
-from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
+from edge.robots.robot import (
+    NO_PICTURES,
+    Observation,
+    Picture,
+    Robot,
+    RobotSpec,
+    Transition,
+    Vector,
+)
 
 
 class GuardedRobot:
@@ -36,6 +44,7 @@ class GuardedRobot:
         self._source = f"robot {name}"
         self._file = file
         self._spec = robot.spec
+        self._cameras = frozenset(camera.name for camera in robot.spec.cameras)
         self._clock = robot.clock
         self._runs = False
 
@@ -152,12 +161,33 @@ class GuardedRobot:
                 f"the whole nanoseconds of its clock from {method}",
                 found.t_monotonic_ns,
             )
-        if self._spec.camera and not (
-            isinstance(found.image, bytes) and found.image.startswith(b"\xff\xd8")
-        ):
-            raise self._fault(f"a picture from {method}, as a JPEG", type(found.image))
-        image = found.image if self._spec.camera else b""
-        return Observation(state, int(found.t_monotonic_ns), image=image)
+        pictures = self._check_pictures(method, found.pictures)
+        return Observation(state, int(found.t_monotonic_ns), pictures=pictures)
+
+    def _check_pictures(self, method: str, found: object) -> Mapping[str, Picture]:
+        """Checks that pictures are some; the recorder looks at their bytes."""
+        if not found:
+            return NO_PICTURES
+        if not isinstance(found, Mapping):
+            raise self._fault(f"pictures by camera from {method}", type(found))
+        for name, picture in found.items():
+            if name not in self._cameras:
+                raise self._fault(
+                    f"pictures of the cameras {sorted(self._cameras)} from {method}",
+                    f"one of {name!r}",
+                )
+            if not (
+                isinstance(picture, Picture)
+                and isinstance(picture.jpeg, bytes)
+                and isinstance(picture.t_monotonic_ns, int)
+            ):
+                raise self._fault(
+                    f"the picture of {name} from {method} to be a Picture of bytes and"
+                    " whole nanoseconds",
+                    picture if not isinstance(picture, Picture) else "other types",
+                )
+        # A copy: a driver may go on with the same dictionary.
+        return dict(found)
 
     def _check_reward(self, found: object) -> float:
         try:

@@ -13,7 +13,7 @@
 - The end: terminated or truncated.
 
 A flattened Discrete of n is n numbers, one of which is 1. Bounds of observations say
-nothing here: a state has none. Pictures are refused, since no robot has a camera yet.
+nothing here: a state has none. Pictures among the observations are refused.
 
 Gymnasium is imported when such a robot is opened, not before.
 """

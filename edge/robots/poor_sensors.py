@@ -101,7 +101,9 @@ class PoorSensorsRobot:
     def _sense(self, seen: Observation) -> WatchedObservation:
         self._scenes = [*self._scenes[-DELAY_STEPS:], seen.state]
         state = degrade_reading(seen.state, self._scenes[0], self._random)
-        return WatchedObservation(state, seen.t_monotonic_ns, seen.state)
+        return WatchedObservation(
+            state, seen.t_monotonic_ns, seen.state, pictures=seen.pictures
+        )
 
 
 class SceneView:

@@ -5,16 +5,82 @@ recorder and the package runner know robots only through this file.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.robots.clock import NS_PER_S, Clock
+from rlds.jpeg_segments import MAX_PIXELS
+from rlds.spec import MAX_CAMERAS, check_camera_name
 
 Vector = npt.NDArray[np.float32]
+# A picture of 64x64 may have much in it; one of 1920x1080 takes half a megabyte.
+_SMALLEST_LIMIT_BYTES: Final = 16 * 1024
+_LARGEST_LIMIT_BYTES: Final = 2 * 1024 * 1024
 _F32_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a robot.
+
+    Attributes:
+        name: which one it is, such as `front` or `left_wrist`, in words of
+            `rlds.spec.CAMERA_WORDS`: it leaves the robot with its pictures.
+        width: of its pictures, in pixels.
+        height: of its pictures, in pixels.
+        hz: pictures per second. It may be less or more than the control rate.
+
+    Raises:
+        ValueError: the name, a size or the rate is out of range.
+    """
+
+    name: str
+    width: int
+    height: int
+    hz: float
+
+    def __post_init__(self) -> None:
+        check_camera_name(self.name)
+        for size in (self.width, self.height):
+            if type(size) is not int or size <= 0:
+                raise ValueError(f"camera {self.name}: sizes must be positive: {self}")
+        if self.width * self.height > MAX_PIXELS or not 0.0 < self.hz < math.inf:
+            raise ValueError(
+                f"camera {self.name}: at most {MAX_PIXELS} pixels, and a rate above 0,"
+                f" got {self.width} x {self.height} at {self.hz}"
+            )
+
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest JPEG that is recorded.
+
+        A byte for each pixel is some times what a camera's best quality takes.
+        """
+        limit = min(self.width * self.height, _LARGEST_LIMIT_BYTES)
+        return max(_SMALLEST_LIMIT_BYTES, limit)
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two of its pictures, in nanoseconds."""
+        return round(NS_PER_S / self.hz)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a camera.
+
+    Attributes:
+        jpeg: the picture, as a JPEG of three components without alpha.
+        t_monotonic_ns: when it was taken, on the robot's clock.
+    """
+
+    jpeg: bytes
+    t_monotonic_ns: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +100,7 @@ class RobotSpec:
         hold_after_s: how long it may go on with its last command, in seconds, before
             its watchdog holds it; None for 0.1 to 0.25, by the control rate. A light
             or slow arm may take longer on a busy machine without real time.
-        camera: whether each observation has a picture.
+        cameras: its cameras, each with a rate of its own.
     """
 
     state_size: int
@@ -47,14 +113,14 @@ class RobotSpec:
     action_maximum: tuple[float, ...]
     simulated: bool
     hold_after_s: float | None = None
-    camera: bool = False
+    cameras: tuple[Camera, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that sizes and limits agree.
 
         Raises:
-            ValueError: a size or rate is not positive, or the limits do not fit or
-                are no numbers.
+            ValueError: a size or rate is not positive, the limits do not fit or are
+                no numbers, or two cameras have one name.
         """
         if self.state_size <= 0 or self.action_size <= 0 or self.control_hz <= 0:
             raise ValueError(f"sizes and control_hz must be positive: {self}")
@@ -71,10 +137,20 @@ class RobotSpec:
         if self.hold_after_s is not None and self.hold_after_s * self.control_hz <= 1.0:
             raise ValueError("hold_after_s must be longer than a control period")
 
+        names = {camera.name for camera in self.cameras}
+        if len(names) != len(self.cameras) or len(names) > MAX_CAMERAS:
+            raise ValueError(
+                f"expected at most {MAX_CAMERAS} cameras, each with its own name, got"
+                f" {[camera.name for camera in self.cameras]}"
+            )
+
     @property
     def period_ns(self) -> int:
         """Length of one control period in nanoseconds."""
         return round(NS_PER_S / self.control_hz)
+
+
+NO_PICTURES: Final[Mapping[str, Picture]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -84,12 +160,14 @@ class Observation:
     Attributes:
         state: [state_size] f32, in the units of the robot's own description.
         t_monotonic_ns: when it was sensed, on the robot's clock.
-        image: the newest picture of its camera, a JPEG; empty without a camera.
+        pictures: the newest picture of each camera, by the camera's name. It stays
+            there until its camera takes the next one, however long that lasts; a camera
+            that has not taken any has none.
     """
 
     state: Vector
     t_monotonic_ns: int
-    image: bytes = field(default=b"", kw_only=True)
+    pictures: Mapping[str, Picture] = field(default=NO_PICTURES, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from edge.episodes.robot_key import RobotKey
 from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.sharing import Recording, open_recording
 from edge.episodes.terms import operator_consent
+from edge.redact.masker import Masker, open_masker
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Observation, RobotSpec
 from edge.robots.simulated_point import SPEC
@@ -45,6 +46,7 @@ def open_folders(
     quota: SharedQuota | None = None,
     hand_over: Callable[[Path], None] | None = None,
     words: Set[str] = frozenset(),
+    masker: Masker | None = None,
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -61,6 +63,7 @@ def open_folders(
         quota=quota,
         hand_over=hand_over,
         words=frozenset(words),
+        open_masker=open_masker if masker is None else lambda tell: masker,
     )
 
 

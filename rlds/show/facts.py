@@ -11,6 +11,7 @@ from rlds import imitation
 from rlds.episode import Array, Episode
 from rlds.show.found import Found
 from rlds.spec import (
+    CAMERA_TAG,
     FAST_LOOP_TAG,
     LABELLED_TAG,
     LEFT_OUT_TAG,
@@ -38,6 +39,7 @@ _STOPPED: Final[Mapping[StopRule, str]] = MappingProxyType(
 )
 _TAGS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        CAMERA_TAG: "a camera did not see in a part of it",
         FAST_LOOP_TAG: "the package was adapted from step to step",
         LABELLED_TAG: "the operator said afterwards how it went",
         LEFT_OUT_TAG: "the operator wants it left out",

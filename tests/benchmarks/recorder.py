@@ -4,7 +4,8 @@
 
 Records episodes of 500 steps with the robot's own recorder, as its control loop does:
 one `append` per step, each passed to the kernel, then a close that makes a durable
-episode. Prints one JSON line. `append_*` counts only the appends; `whole_*` is the
+episode. --picture=64 adds the JPEG of a camera of 64x64 to each step, another one each
+time. Prints one JSON line. `append_*` counts only the appends; `whole_*` is the
 whole episode with opening, closing and their syncs. The figure is the median over
 episodes; the best episode shows the machine without other load.
 """
@@ -16,6 +17,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,8 @@ from absl import flags
 from base import command_line
 from edge.control.control_step import ControlStep
 from edge.episodes.recorder import EpisodeRecorder
-from edge.robots.robot import Observation, Vector
+from edge.robots.camera_drivers import SimulatedCamera
+from edge.robots.robot import Camera, Observation, Picture, Vector
 from rlds.spec import EpisodeSpec
 from tests.benchmarks import commands
 
@@ -32,25 +35,32 @@ _EPISODES = flags.DEFINE_integer("episodes", 40, "episodes to record", lower_bou
 _STEPS = flags.DEFINE_integer("steps", 500, "steps per episode", lower_bound=1)
 _STATE_SIZE = flags.DEFINE_integer("state_size", 39, "numbers in a state")
 _ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "numbers in an action")
+_PICTURE = flags.DEFINE_integer(
+    "picture", 0, "sides of the picture of each step, in pixels; 0 for none"
+)
 _FOLDER = flags.DEFINE_string(
     "folder", None, "folder to record into; default: a temporary one"
 )
 
 _PERIOD_NS = 12_500_000
+_HZ = 1e6  # the camera's: nobody waits for it here
 
 
 def main(argv: list[str]) -> None:
     """Records, then prints the figures."""
     del argv
-    spec = EpisodeSpec(_STATE_SIZE.value, _ACTION_SIZE.value)
-    steps = _steps(spec, _STEPS.value)
+    side = _PICTURE.value
+    cameras = (Camera("front", side, side, _HZ),) if side else ()
+    names = tuple(camera.name for camera in cameras)
+    spec = EpisodeSpec(_STATE_SIZE.value, _ACTION_SIZE.value, cameras=names)
+    steps = _steps(spec, _STEPS.value, cameras)
     append_s: list[float] = []
     whole_s: list[float] = []
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         for episode in range(_EPISODES.value):
             begin_s = time.perf_counter()
             recorder = EpisodeRecorder(
-                Path(folder), spec, commands.make_metadata(episode)
+                Path(folder), spec, commands.make_metadata(episode), cameras=cameras
             )
             first_s = time.perf_counter()
             for step in steps:
@@ -67,11 +77,19 @@ def main(argv: list[str]) -> None:
         "episodes": _EPISODES.value,
         "steps_per_episode": len(steps),
         "state_size": spec.state_size,
+        "picture_bytes": max(
+            len(one.jpeg) for one in steps[0].observation.pictures.values()
+        )
+        if cameras
+        else 0,
     }
     command_line.say(json.dumps(figures))
 
 
-def _steps(spec: EpisodeSpec, count: int) -> list[ControlStep]:
+def _steps(
+    spec: EpisodeSpec, count: int, cameras: Sequence[Camera]
+) -> list[ControlStep]:
+    sources = {camera.name: SimulatedCamera(camera) for camera in cameras}
     random = np.random.default_rng(0)
 
     def draw(size: int) -> Vector:
@@ -79,7 +97,14 @@ def _steps(spec: EpisodeSpec, count: int) -> list[ControlStep]:
 
     return [
         ControlStep(
-            observation=Observation(draw(spec.state_size), index * _PERIOD_NS),
+            observation=Observation(
+                draw(spec.state_size),
+                index * _PERIOD_NS,
+                pictures={
+                    name: Picture(source.take()[0], index * _PERIOD_NS)
+                    for name, source in sources.items()
+                },
+            ),
             action=draw(spec.action_size),
             proposed_action=draw(spec.action_size),
             reward=0.5,

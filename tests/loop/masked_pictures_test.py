@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
-from edge.robots.robot import Observation, RobotSpec, Transition
+from edge.robots.robot import Camera, Observation, Picture, RobotSpec, Transition
 from edge.testing import photographs
 
 DAMAGED = {damaged}
@@ -35,7 +35,8 @@ DAMAGED = {damaged}
 
 class CameraArm:
     spec = RobotSpec(
-        2, 1, 20.0, "sawyer", "kitchen", "reach", (-1.0,), (1.0,), True, camera=True
+        2, 1, 20.0, "sawyer", "kitchen", "reach", (-1.0,), (1.0,), True,
+        cameras=(Camera("front", 320, 240, 20.0),),
     )
 
     def __init__(self):
@@ -71,7 +72,9 @@ class CameraArm:
         content = raw.getvalue()
         if self._step in DAMAGED:
             content = content[: len(content) // 2]
-        return Observation(np.zeros(2, np.float32), self.clock.now_ns(), image=content)
+        now_ns = self.clock.now_ns()
+        pictures = {{"front": Picture(content, now_ns)}}
+        return Observation(np.zeros(2, np.float32), now_ns, pictures=pictures)
 """
 
 
@@ -125,7 +128,8 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
     printed = record(tmp_path)
     assert "without observation/image" not in printed
     episode, said = read(tmp_path)
-    images = episode.steps["observation/image"]
+    images = episode.steps["observation/image_front"]
+    assert set(episode.steps["image_age_ns_front"].tolist()) == {0}
     for step, image in enumerate(images):
         assert jpeg_segments.find_fault(image) is None
         assert b"Ada" not in image
@@ -135,7 +139,7 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
             assert face.max() < 40, step
     assert decode(images[0])[:20, 300:].min() > 60
     assert said.privacy.frames_masked == len(images)
-    assert "observation/image" in said.privacy.fields_covered
+    assert "observation/image_front" in said.privacy.fields_covered
     assert said.privacy.pictures is not None
     assert said.privacy.pictures.frames_dropped == 0
     assert send(tmp_path)
@@ -144,11 +148,12 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
 
 def test_damaged_picture_is_dropped_and_the_episode_is_admitted(tmp_path: Path) -> None:
     printed = record(tmp_path, damaged=(2, 7))
-    assert (
-        f"2 of {STEPS} pictures are dropped: observation/image: expected a" in printed
-    )
+    assert "observation/image_front: expected a whole JPEG, got" in printed
+    assert printed.count("such pictures are dropped") == 1
     episode, said = read(tmp_path)
-    images = episode.steps["observation/image"]
+    images = episode.steps["observation/image_front"]
+    ages = episode.steps["image_age_ns_front"]
+    assert np.flatnonzero(ages == -1).tolist() == [2, 7]
     assert [blank_picture.is_blank(one) for one in images[:9]] == [
         step in (2, 7) for step in range(9)
     ]
@@ -167,9 +172,9 @@ def test_robot_without_the_detectors_shares_its_steps_and_no_picture(
     printed = record(tmp_path)
     assert "no picture will leave this robot" in printed
     assert "the package onnxruntime" in printed
-    assert "is shared without observation/image: nothing here masks it" in printed
+    assert "is shared without observation/image_front: nothing here masks it" in printed
     episode, said = read(tmp_path)
-    assert not episode.spec.image
+    assert not episode.spec.cameras
     assert said.privacy.detectors == {}
     assert said.privacy.pictures is None
     assert send(tmp_path)

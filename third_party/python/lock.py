@@ -27,6 +27,7 @@ TREES = {
     "masks": ("masks.in", X86_64),
     "masks_aarch64": ("masks.in", AARCH64),
     "photographs": ("photographs.in", X86_64),
+    "cameras": ("cameras.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -37,7 +38,7 @@ TREES = {
 }
 TOGETHER = ("notebook.in", "dev.in")
 # Each package of these is named there: what others ask for is not loaded.
-WITHOUT_DEPENDENCIES = ("masks.in", "photographs.in")
+WITHOUT_DEPENDENCIES = ("masks.in", "photographs.in", "cameras.in")
 
 
 def requirement_lines(path: Path) -> list[str]:
