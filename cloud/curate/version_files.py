@@ -152,7 +152,7 @@ def _statistics(results: Sequence[ShardResult]) -> dict[str, FeatureStatistics]:
 
 def _spec(planned: Plan) -> EpisodeSpec:
     """Returns the common shape of the episodes, which `plan` checked."""
-    state, action, image, audio = (
+    state, action, image, cameras, audio = (
         planned.placements[0].row[name] for name in schema.SHAPE_COLUMNS
     )
     return EpisodeSpec(
@@ -160,4 +160,5 @@ def _spec(planned: Plan) -> EpisodeSpec:
         action_size=int(str(action)),
         image=image is True,
         audio_size=int(str(audio)),
+        cameras=tuple(filter(None, str(cameras).split(","))),
     )

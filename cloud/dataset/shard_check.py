@@ -35,7 +35,9 @@ class Record:
         num_steps: number of steps of the episode.
         state_size: numbers in a state.
         action_size: numbers in an action.
-        image: whether each step has a camera image.
+        image: whether each step has a picture of a camera without a name.
+        cameras: names of the cameras of which each step has a picture, joined by
+            commas.
         audio_size: numbers of sound per step, 0 without sound.
         sha256: digest of the record with its frame, as in the manifest.
         task: the episode's task.
@@ -49,6 +51,7 @@ class Record:
     state_size: int
     action_size: int
     image: bool
+    cameras: str
     audio_size: int
     sha256: str
     task: str
@@ -188,6 +191,7 @@ def _record(
         state_size=episode.spec.state_size,
         action_size=episode.spec.action_size,
         image=episode.spec.image,
+        cameras=",".join(episode.spec.cameras),
         audio_size=episode.spec.audio_size,
         sha256=digest,
         task=episode.metadata.task,

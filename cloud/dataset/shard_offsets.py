@@ -25,7 +25,7 @@ from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
 from rlds.manifest import EpisodeEntry, Shard
 
-_FORMAT = 4
+_FORMAT = 5
 _SUFFIX = ".offsets"
 
 

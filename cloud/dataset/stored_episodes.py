@@ -72,7 +72,11 @@ class StoredEpisodes(Sequence[Episode]):
         """Spec of the first episode; no episode is read."""
         first = self.records[0][1]
         return EpisodeSpec(
-            first.state_size, first.action_size, first.image, first.audio_size
+            first.state_size,
+            first.action_size,
+            first.image,
+            first.audio_size,
+            cameras=tuple(filter(None, first.cameras.split(","))),
         )
 
     @property

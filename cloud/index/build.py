@@ -205,9 +205,11 @@ def _row(
         "frames_masked": sidecar.privacy.frames_masked,
         "path": folder.path,
     }
+    # Verdicts from before cameras had names say nothing of them.
+    stated = {"cameras": "", **verdict.episode}
     from_episode = {
-        name: verdict.episode[name]
+        name: stated[name]
         for name in schema.NAMES
-        if name in verdict.episode and name not in from_sidecar
+        if name in stated and name not in from_sidecar
     }
     return schema.check_row(from_episode | from_sidecar, folder.admission)

@@ -67,6 +67,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("state_size", "INT64", "length of observation/state"),
     Column("action_size", "INT64", "length of action and proposed_action"),
     Column("has_image", "BOOL", "whether steps carry observation/image"),
+    Column("cameras", "STRING", "names of the cameras, joined by commas; or empty"),
     Column("audio_size", "INT64", "length of observation/audio_mel, 0 without audio"),
     Column("robot_hash", "STRING", "keyed hash of the robot's id"),
     Column("robot_model", "STRING", "the kind of robot"),
@@ -92,7 +93,7 @@ COLUMNS: tuple[Column, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 # Episodes that agree in these have the same `rlds.spec.EpisodeSpec`.
-SHAPE_COLUMNS = ("state_size", "action_size", "has_image", "audio_size")
+SHAPE_COLUMNS = ("state_size", "action_size", "has_image", "cameras", "audio_size")
 
 
 def duckdb_ddl() -> str:

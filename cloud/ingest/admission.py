@@ -211,6 +211,7 @@ def _index_fields(facts: EpisodeFacts) -> dict[str, object]:
         "state_size": outline.spec.state_size,
         "action_size": outline.spec.action_size,
         "has_image": outline.spec.image,
+        "cameras": ",".join(outline.spec.cameras),
         "audio_size": outline.spec.audio_size,
     }
 

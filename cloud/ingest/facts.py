@@ -182,17 +182,18 @@ def _statement_reason(e: RldsError) -> Reason:
 
 def _find_bad_image(episode: Episode) -> Fault | None:
     """Decodes each image, as training will."""
-    if not episode.spec.image:
+    if not episode.spec.picture_fields:
         return None
     # Imported here because it brings JAX, which takes seconds to load.
     from model import jpeg_frames
     from model.errors import FrameError
 
     source = f"episode {episode.metadata.episode_id}"
-    try:
-        jpeg_frames.check(episode.steps["observation/image"], source)
-    except FrameError as e:
-        return Fault(Reason.IMAGE_MALFORMED, str(e))
+    for name in episode.spec.picture_fields:
+        try:
+            jpeg_frames.check(episode.steps[name], f"{source}, {name}")
+        except FrameError as e:
+            return Fault(Reason.IMAGE_MALFORMED, str(e))
     return None
 
 
