@@ -7,11 +7,13 @@ the step of a package, in a process of its own. With --channel the robot's own p
 do it, on an arm of random numbers that counts as one that exists: control, with the
 package of a channel, restated for the rate, and a delta; the recorder, which gets each
 step through the ring; the learner, round after round; and the updater, which finds a
-new release after three tenths of the steps. --busy lets as many programs compute
-besides. What the system refused to it is printed: the same command as another user may
-give other figures; and so is the time that the host of a virtual machine took from it,
-which no program can prevent. One hour at 50 Hz, for the growth of memory, is
-`--control_hz=50 --seconds=3600`.
+new release after three tenths of the steps; and, with --camera, cameras: two of 320x240
+with 20 pictures per second are
+`--camera=front=simulated --camera=left_wrist=simulated`, which threads of control
+encode. --busy lets as many programs compute besides. What the system refused to it is
+printed: the same command as another user may give other figures; and so is the time
+that the host of a virtual machine took from it, which no program can prevent. One hour
+at 50 Hz, for the growth of memory, is `--control_hz=50 --seconds=3600`.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -33,6 +35,7 @@ from base import command_line, path_flags
 from base.errors import ContinuonError
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
+from edge import camera_flags
 from edge.processes import robot_flags
 from edge.processes.home import Home
 from edge.testing.robot_home import RobotHome
@@ -74,6 +77,7 @@ _PRESET = flags.DEFINE_enum(
 _PACKAGE = flags.DEFINE_string(
     "package", None, "folder of a package that drives (default: made from --preset)"
 )
+flags.adopt_module_key_flags(camera_flags)
 path_flags.folders("package")
 
 Found = Mapping[str, Any]
@@ -90,6 +94,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if _CHANNEL.value and _PACKAGE.value:
         raise app.UsageError("expected one of --channel and --package")
+    if camera_flags.read() and not _CHANNEL.value:
+        raise app.UsageError("expected --camera with --channel only")
     with tempfile.TemporaryDirectory() as name, _busy(_BUSY.value):
         drive = _drive_alone if _CHANNEL.value is None else _drive_beside_programs
         measured = {hz: drive(Path(name), hz) for hz in _CONTROL_HZ.value}
@@ -125,7 +131,8 @@ def _drive_beside_programs(folder: Path, control_hz: str) -> Found:
         last: Sizes = {}
         updated = False
         used_s = programs.read_processor_s()
-        driving = programs.drive(episodes, STEPS, summary)
+        cameras = camera_flags.hand_on()
+        driving = programs.drive(episodes, STEPS, summary, cameras)
         with driving, _stolen() as stolen:
             while driving.poll() is None:
                 programs.tick()

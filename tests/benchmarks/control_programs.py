@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -117,7 +117,7 @@ class Programs:
             self._look_after()
 
     def drive(
-        self, episodes: int, max_steps: int, summary: Path
+        self, episodes: int, max_steps: int, summary: Path, more: Sequence[str] = ()
     ) -> subprocess.Popen[str]:
         """Starts control, which drives so many episodes and ends.
 
@@ -125,12 +125,14 @@ class Programs:
             episodes: how many.
             max_steps: of each.
             summary: file for its summary; see `release/run_summary.py`.
+            more: flags of control.
         """
         return _start(
             "control",
             *(*self._own[:1], f"--robot={self._robot}", *self._keys),
             *(f"--episodes={episodes}", f"--max_steps={max_steps}"),
             f"--summary_json={summary}",
+            *more,
             says=subprocess.PIPE,
         )
 
