@@ -53,6 +53,7 @@ class WaveCoreConfig:
             step (complex recurrence) instead of only decaying (real).
         image_height: h, rows of a camera frame; 0 for a robot without a camera.
         image_width: w, columns of a frame; 0 for a robot without a camera.
+        image_count: q, cameras, whose frames stand beside each other.
         image_channels: channels of the first convolution of the image encoder; each
             of the two that follow has twice as many as the one before.
         audio_size: log-mel channels of the sound of one step; 0 without sound.
@@ -79,6 +80,7 @@ class WaveCoreConfig:
     oscillating: bool = False
     image_height: int = 0
     image_width: int = 0
+    image_count: int = 1
     image_channels: int = 16
     audio_size: int = 0
 
@@ -385,6 +387,11 @@ SMALL_FRAME = Frame(16, 16, 4)
 """The frame of the preset `tiny`, for tests."""
 
 
+def choose_frame(preset: str) -> Frame:
+    """The frame of each camera that the models of a preset read."""
+    return SMALL_FRAME if preset == "tiny" else FRAME
+
+
 def fit_preset(preset: str, spec: EpisodeSpec, task_count: int) -> WaveCoreConfig:
     """Gives a preset the sizes and the senses of a robot.
 
@@ -398,13 +405,14 @@ def fit_preset(preset: str, spec: EpisodeSpec, task_count: int) -> WaveCoreConfi
         KeyError: there is no such preset.
     """
     blind = PRESETS[preset](spec.state_size, spec.action_size, task_count)
-    frame = SMALL_FRAME if preset == "tiny" else FRAME
+    frame = choose_frame(preset)
     seeing = dataclasses.replace(
         blind,
         image_height=frame.height,
         image_width=frame.width,
         image_channels=frame.channels,
+        image_count=max(1, len(spec.picture_fields)),
     )
     return dataclasses.replace(
-        seeing if spec.image else blind, audio_size=spec.audio_size
+        seeing if spec.picture_fields else blind, audio_size=spec.audio_size
     )

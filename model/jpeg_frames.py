@@ -1,26 +1,23 @@
 """Decodes the JPEG images of episodes into frames of the size a model reads.
 
-This is the training side: a robot's camera driver hands over pixels, and no JPEG is
-decoded between two control steps. The bytes come from outside, so the size in an
-image's header and the number of its scans are checked before any pixel is decoded.
+This is the training side; `rlds.frames` decodes each, as a robot does with what its
+cameras take.
 """
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from model import errors
 from model.config import WaveCoreConfig
 from model.senses import COLOURS
-from rlds.jpeg_segments import MAX_PIXELS, MAX_SCANS
-
-_SCAN = b"\xff\xda"  # nothing else than this marker in the bytes of pixels
+from rlds import frames
+from rlds.episode import Episode
+from rlds.errors import PictureError
 
 
 def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.ndarray:
-    """Frames u8 [t h w 3] of the encoded images of one episode.
+    """Frames u8 [t h w 3] of the encoded images of one camera in one episode.
 
     An image of another size is scaled, each pixel the mean of those it covers. Empty
     bytes mean that no image was taken; they give a frame of zeros, which the model
@@ -44,11 +41,37 @@ def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.n
             "image_height 0",
             "configure image_height and image_width",
         )
-    frames = np.zeros((len(images), h, w, COLOURS), np.uint8)
+    found = np.zeros((len(images), h, w, COLOURS), np.uint8)
     for t, content in enumerate(images):
-        if content:
-            frames[t] = _decode_one(content, (w, h), f"{source}, step {t}")
-    return frames
+        if content and t and content == images[t - 1]:
+            found[t] = found[t - 1]  # its camera was slower than control
+        elif content:
+            found[t] = _decode_one(content, (w, h), f"{source}, step {t}")
+    return found
+
+
+def decode_cameras(episode: Episode, config: WaveCoreConfig) -> np.ndarray:
+    """Frames u8 [t h q*w 3] of all q cameras of an episode, beside each other.
+
+    Their order is that of `EpisodeSpec.picture_fields`.
+
+    Raises:
+        ConfigError: the model has another number of cameras.
+        FrameError: as `decode`.
+    """
+    source = f"episode {episode.metadata.episode_id}"
+    names = episode.spec.picture_fields
+    if len(names) != config.image_count:
+        raise errors.ConfigError(
+            source,
+            f"pictures of {config.image_count} cameras, as the model has",
+            ", ".join(names) or "none",
+            "train on episodes with the same cameras",
+        )
+    of_each = [
+        decode(episode.steps[name], config, f"{source}, {name}") for name in names
+    ]
+    return np.concatenate(of_each, axis=2)
 
 
 def check(images: Sequence[bytes], source: str) -> None:
@@ -62,37 +85,7 @@ def check(images: Sequence[bytes], source: str) -> None:
 
 
 def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarray:
-    if content.count(_SCAN) > MAX_SCANS:
-        raise errors.FrameError(
-            source,
-            f"an image of at most {MAX_SCANS} scans",
-            content.count(_SCAN),
-            "encode it again before it is recorded",
-        )
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            _check_size(image.size, source)
-            # Decodes at an eighth, a quarter or half size if that is large enough.
-            image.draft("RGB", (2 * size[0], 2 * size[1]))
-            scaled = image.convert("RGB").resize(size, Image.Resampling.BOX)
-            return np.asarray(scaled, np.uint8)
-    except errors.FrameError:
-        raise
-    except Exception as e:  # Pillow raises a dozen types on damaged images.
-        reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise errors.FrameError(
-            source,
-            "a JPEG image",
-            f"{len(content)} bytes that do not decode ({reason})",
-            "record the episode again, or leave it out",
-        ) from e
-
-
-def _check_size(size: tuple[int, int], source: str) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise errors.FrameError(
-            source,
-            f"an image of at most {MAX_PIXELS} pixels",
-            f"{size[0]} x {size[1]}",
-            "scale it before it is recorded",
-        )
+        return frames.decode(content, *size, source)
+    except PictureError as e:
+        raise errors.FrameError(e.source, e.expected, e.got, e.remedy) from e

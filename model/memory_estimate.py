@@ -124,11 +124,13 @@ def _sense_count(config: WaveCoreConfig) -> int:
     for outward, _ in (layers := _convolutions(config)):
         count += _KERNEL_SIZE * inward * outward + outward
         inward = outward
-    return count + (3 * layers[-1][0] * d if layers else 0)
+    seen = 3 * layers[-1][0] * config.image_count if layers else 0
+    return count + seen * d
 
 
 def _sense_bytes(config: WaveCoreConfig, size: int) -> int:
     """A frame as bytes and as numbers, and the output of each convolution."""
     pixels = config.image_height * config.image_width * senses.COLOURS
     outputs = sum(channels * area for channels, area in _convolutions(config))
-    return pixels * (1 + size) + 2 * size * outputs + 2 * _F32 * config.audio_size
+    of_each = pixels * (1 + size) + 2 * size * outputs
+    return config.image_count * of_each + 2 * _F32 * config.audio_size

@@ -48,8 +48,11 @@ def fields(config: WaveCoreConfig) -> dict[str, Field]:
 
 
 def shapes(config: WaveCoreConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of one step of each sense by name: a frame [h w 3], sound [u]."""
-    frame = (config.image_height, config.image_width, COLOURS)
+    """Shape of one step of each sense by name: frames [h q*w 3], sound [u].
+
+    The frames of several cameras stand beside each other.
+    """
+    frame = (config.image_height, config.image_count * config.image_width, COLOURS)
     return {
         name: frame if field.dtype == "jpeg" else tuple(map(int, field.shape))
         for name, field in fields(config).items()
@@ -111,21 +114,35 @@ class Sight(nnx.Module):
         self.biases = nnx.List(
             [Backbone(jnp.zeros(o, jnp.float32)) for o in channels[1:]]
         )
-        rows = 3 * channels[-1]
+        self.count = config.image_count
+        rows = 3 * channels[-1] * self.count
         drawn = random.standard_normal((rows, config.width), np.float32)
         self.outward = Backbone(jnp.asarray(drawn / np.float32(rows**0.5)))
 
     def __call__(self, frames: at.Frames, dtype: jnp.dtype) -> at.Residual:
-        """Shapes: frames [... h w 3], of u8 or of a float type, to [... d]."""
-        frame = frames.shape[-3:]
-        pixels = frames.reshape(-1, *frame).astype(jnp.float32)
+        """Shapes: frames [... h q*w 3], of u8 or of a float type, to [... d].
+
+        Every camera has the same convolutions, and columns of its own where what was
+        found goes into the residual stream.
+        """
+        pixels = self._part(frames).astype(jnp.float32)
         seen = jnp.max(pixels, axis=(1, 2, 3)) > 0
         x = (jnp.clip(pixels, 0.0, 255.0) / 127.5 - 1.0).astype(dtype)
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
             x = jax.nn.relu(_convolve(x, kernel[...]) + bias[...].astype(dtype))
-        encoded = product(_locate(x).astype(dtype), self.outward[...])
-        encoded = encoded * seen[:, None].astype(dtype)
+        found = _locate(x).astype(dtype) * seen[:, None].astype(dtype)
+        found = found.reshape(-1, self.count * found.shape[-1])
+        encoded = product(found, self.outward[...])
         return encoded.reshape(*frames.shape[:-3], encoded.shape[-1])
+
+    def _part(self, frames: at.Frames) -> at.Array:
+        """The frames of each camera by themselves, [r*q h w 3]."""
+        h, wide, colours = frames.shape[-3:]
+        w = wide // self.count
+        if self.count == 1:
+            return frames.reshape(-1, h, w, colours)
+        apart = frames.reshape(-1, h, self.count, w, colours)
+        return jnp.moveaxis(apart, 2, 1).reshape(-1, h, w, colours)
 
 
 class Sound(nnx.Module):

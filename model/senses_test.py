@@ -127,6 +127,43 @@ def test_sequence_with_senses_equals_repeated_step() -> None:
         np.testing.assert_allclose(one.action, whole[:, t], atol=1e-5)
 
 
+def test_each_camera_is_seen_by_itself_and_may_be_silent_alone() -> None:
+    both = dataclasses.replace(SIZES, image_count=2)
+    assert senses.shapes(both)["image"] == (HEIGHT, 2 * WIDTH, 3)
+    model = small_models.model(both)
+    sight = model.senses["image"]
+    left, right = frames(2, 4), frames(2, 4, seed=2)
+    dark = np.zeros_like(left)
+
+    def look(*parts: np.ndarray) -> np.ndarray:
+        beside = np.concatenate(parts, axis=-2)
+        return np.asarray(sight(beside, np.dtype(np.float32)))
+
+    assert not look(dark, dark).any()
+    one, other = look(left, dark), look(dark, right)
+    assert one.any() and other.any()
+    np.testing.assert_allclose(look(left, right), one + other, atol=1e-5)
+    # A camera has columns of its own: which one sees a thing makes a difference.
+    assert np.abs(look(right, left) - look(left, right)).max() > 1e-3
+
+
+def test_sequence_of_two_cameras_equals_repeated_step() -> None:
+    both = dataclasses.replace(SIZES, image_count=2)
+    model = small_models.model(both)
+    sensed = {
+        "image": np.concatenate([frames(2, 4), frames(2, 4, seed=5)], axis=-2),
+        "audio_mel": small_models.numbers(2, 4, MEL),
+    }
+    actions = predict_actions(model, sensed)
+    states, carry = small_models.numbers(2, 4, N), np.zeros(model.config.carry_size)
+    task = np.eye(K, dtype=np.float32)[0]
+    for t in range(4):
+        now = {name: values[0, t] for name, values in sensed.items()}
+        found = model.step(states[0, t], task, carry.astype(np.float32), sensed=now)
+        np.testing.assert_allclose(found.action, actions[0, t], atol=2e-5)
+        carry = np.asarray(found.carry)
+
+
 @pytest.mark.parametrize(
     ("sensed", "message"),
     [

@@ -163,6 +163,12 @@ class FieldNotCoveredError(RldsError):
         super().__init__("redaction record", expected, ", ".join(fields))
 
 
+class PictureError(RldsError):
+    """A picture does not decode, or is too large to be tried."""
+
+    default_remedy = "record the episode again, or leave it out"
+
+
 class FieldFormError(RldsError):
     """A value of an episode is not in the form that it may leave the robot in.
 

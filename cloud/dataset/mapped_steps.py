@@ -69,7 +69,11 @@ class CacheSource:
         """Digest of everything that decides the content of the cache."""
         facts = dataclasses.asdict(dataclasses.replace(self, camera=None))
         if self.camera is not None:
-            facts["camera"] = [self.camera.image_height, self.camera.image_width]
+            facts["camera"] = [
+                self.camera.image_height,
+                self.camera.image_width,
+                self.camera.image_count,
+            ]
         facts["format"] = _FORMAT
         facts["columns"] = StepStream._fields
         return sha256_bytes(canonical_json.encode(facts))

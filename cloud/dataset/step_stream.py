@@ -38,7 +38,7 @@ class StepStream(NamedTuple):
         values: f32 [s], targets of the value head (`losses.returns`).
         value_known: f32 [s], 0 where nothing says how the step's episode went: neither
             its success nor any reward. Its values mean nothing.
-        images: u8 [s h w 3], camera frames, None unless requested.
+        images: u8 [s h q*w 3], frames of all cameras, None unless requested.
         audio_mel: f32 [s m], log-mel features, None if the robot has no sound.
     """
 
@@ -173,15 +173,17 @@ def _is_judged(episode: Episode) -> bool:
 
 
 def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
-    name = f"episode {episode.metadata.episode_id}"
-    if not episode.spec.image:
+    found = episode.spec.picture_fields
+    if len(found) != camera.image_count:
         raise DatasetError(
-            name,
-            "camera images for a model with a camera",
-            "none",
+            f"episode {episode.metadata.episode_id}",
+            f"camera images of {camera.image_count} for a model with a camera"
+            if camera.image_count > 1
+            else "camera images for a model with a camera",
+            ", ".join(found) or "none",
             "train a model without a camera, or on other episodes",
         )
-    return jpeg_frames.decode(episode.steps["observation/image"], camera, name)
+    return jpeg_frames.decode_cameras(episode, camera)
 
 
 def _check(

@@ -11,6 +11,7 @@ from cloud.errors import DatasetError
 from cloud.testing import training_episodes
 from model import config, losses
 from model.config import WaveCoreConfig
+from rlds import blank_picture
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes as testing
@@ -99,6 +100,23 @@ def test_images_are_decoded_to_the_size_the_model_reads() -> None:
     assert stream.images is not None
     assert stream.images.shape == (6, CAMERA.image_height, CAMERA.image_width, 3)
     assert stream.images.dtype == np.uint8
+
+
+def test_frames_of_several_cameras_stand_beside_each_other() -> None:
+    spec = EpisodeSpec(4, 2, cameras=("front", "wrist"))
+    both = dataclasses.replace(CAMERA, image_count=2)
+    episode = testing.episode(spec, 6, task="left")
+    other = {
+        **episode.steps,
+        "observation/image_wrist": (blank_picture.make(8, 8),) * 6,
+    }
+    stream = join([dataclasses.replace(episode, steps=other)], camera=both)
+    assert stream.images is not None
+    assert stream.images.shape == (6, 16, 2 * 32, 3)
+    assert stream.images[:, :, :32].any()
+    assert not stream.images[:, :, 32:].any()
+    with pytest.raises(DatasetError, match="got observation/image_front"):
+        join([episode], camera=CAMERA)
 
 
 def test_missing_images_and_sound_in_only_some_episodes_are_refused() -> None:

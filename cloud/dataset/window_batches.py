@@ -14,7 +14,7 @@ import functools
 
 import numpy as np
 
-from cloud.dataset import mapped_rows
+from cloud.dataset import mapped_rows, sense_dropout
 from cloud.dataset.step_stream import StepStream
 from cloud.dataset.window_shuffle import WindowOrder
 from cloud.errors import DatasetError
@@ -36,6 +36,8 @@ class Windows:
         seed: decides the order of the windows.
         process_index: index of this process, from 0; decides its rows of each batch.
         process_count: number of processes that share each batch.
+        sense_dropout: share of windows in which a sense is taken away for a while.
+        cameras: cameras whose frames stand beside each other.
 
     Raises:
         ValueError: the processes do not divide the batch, or a number is out of range.
@@ -48,6 +50,8 @@ class Windows:
     seed: int
     process_index: int = 0
     process_count: int = 1
+    sense_dropout: float = 0.0
+    cameras: int = 1
 
     def __post_init__(self) -> None:
         if self.process_count < 1:
@@ -105,8 +109,11 @@ class Windows:
         mapped_rows.will_need(self.stream, needed.ravel(), length)
         first = needed[0]
         index = (first[:, None] + np.arange(length)) % len(self.stream.starts)
-        return StepStream._make(
+        windows = StepStream._make(
             None if column is None else column[index] for column in self.stream
+        )
+        return sense_dropout.drop(
+            windows, self.sense_dropout, self.cameras, self.seed, positions[0]
         )
 
     @functools.cached_property

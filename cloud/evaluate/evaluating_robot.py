@@ -64,13 +64,16 @@ class EvaluatingRobot:
             )
 
 
-def require_fit(trials: Trials, dataset: str, spec: EpisodeSpec) -> EvaluatingRobot:
+def require_fit(
+    trials: Trials, dataset: str, spec: EpisodeSpec, *, sees: bool = False
+) -> EvaluatingRobot:
     """Opens the robot of each task and compares its sizes with the dataset's.
 
     Args:
         trials: environment and tasks of the evaluation.
         dataset: name of the dataset, for errors.
         spec: the episodes of the dataset.
+        sees: whether the model will read their pictures.
 
     Returns:
         The robot.
@@ -83,6 +86,15 @@ def require_fit(trials: Trials, dataset: str, spec: EpisodeSpec) -> EvaluatingRo
     with tempfile.TemporaryDirectory(prefix="robot-") as name:
         episodes = _record(trials, dataset, Path(name))
     for episode in episodes:
+        lacking = sorted(set(spec.picture_fields) - set(episode.spec.picture_fields))
+        if sees and lacking:
+            raise UnsuitableRobotError(
+                dataset,
+                f"a robot that has {', '.join(lacking)} to evaluate the model on",
+                f"{trials.environment}:{episode.metadata.task} without",
+                "train with --nosenses if the state is enough for the tasks, or name an"
+                " --environment with the cameras of the dataset",
+            )
         found = (episode.spec.state_size, episode.spec.action_size)
         wanted = (spec.state_size, spec.action_size)
         if found != wanted:

@@ -96,7 +96,7 @@ def require_trainable(settings: JobSettings) -> None:
     settings.publish.limits(spec.action_size)
     simulated = settings.evaluate.is_simulated
     environment = settings.evaluate.environment if simulated else "a replay of episodes"
-    feasible.require_senses(model, environment)
+    feasible.require_senses(model, environment, simulated=simulated)
     feasible.require_memory(
         settings.train, model, settings.run.mesh_shape, jax.local_devices()
     )
@@ -133,7 +133,8 @@ def require_robot(
         programs.locate(RUN_PROGRAM)
         return None
     trials = settings.evaluate.trials(tasks)
-    return evaluating_robot.require_fit(trials, settings.dataset.name, spec)
+    sees = settings.train.senses
+    return evaluating_robot.require_fit(trials, settings.dataset.name, spec, sees=sees)
 
 
 def require_exportable(

@@ -27,6 +27,7 @@ from release import canary as canary_format
 from release import package, package_folder
 from release.canary import Expectation
 from rlds.episode import Episode
+from rlds.spec import EpisodeSpec
 
 SAFETY_VERSION = "1"
 SAFETY_MAX_STEPS = 500
@@ -38,6 +39,7 @@ ranges of the action. `release/canary.py` says what was measured."""
 
 _NS_PER_S = 1e9
 
+_OBSERVED = "observation/"
 _SAMPLED_EPISODES = 32
 """Enough to find the control rate: the median over thousands of steps, from all parts
 of the dataset, is not affected by recordings with delays."""
@@ -118,7 +120,7 @@ def export_and_build(
     spec = train[0].spec
     robot = {
         "robot_model": facts.robot_model,
-        "observation": _observation(model),
+        "observation": _observation(model, spec),
         "action": {
             "shape": [spec.action_size],
             "dtype": "float32",
@@ -152,16 +154,24 @@ def export_and_build(
     return write(model, described, canary, safety, folder, preferred_step)
 
 
-def _observation(model: WaveCore) -> dict[str, dict[str, object]]:
-    """Describes state and senses: shape and dtype as the robot gives each step."""
-    sensed = senses.recorded_specs(model.config)
-    return {
-        "state": {"shape": [model.config.state_size], "dtype": "float32"},
-        **{
-            name: {"shape": list(x.shape), "dtype": np.dtype(x.dtype).name}
-            for name, x in sensed.items()
-        },
+def _observation(model: WaveCore, spec: EpisodeSpec) -> dict[str, dict[str, object]]:
+    """Describes state and senses: shape and dtype as the robot gives each step.
+
+    Each camera has its own name there; the model reads their frames beside each other.
+    """
+    config = model.config
+    described: dict[str, dict[str, object]] = {
+        "state": {"shape": [config.state_size], "dtype": "float32"}
     }
+    for name, x in senses.recorded_specs(config).items():
+        own: tuple[str, ...] = (name,)
+        shape = list(x.shape)
+        if len(shape) > 1:
+            own = tuple(f.removeprefix(_OBSERVED) for f in spec.picture_fields)
+            shape[1] = config.image_width
+        dtype = np.dtype(x.dtype).name
+        described |= {one: {"shape": shape, "dtype": dtype} for one in own}
+    return described
 
 
 def write(

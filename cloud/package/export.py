@@ -48,6 +48,7 @@ _OUTPUT = flags.DEFINE_string(
 SOURCE_TARGET = "pi5-cpu"
 """Target of the package that every run has."""
 LARGEST_CANARY_BYTES = 256 * 1024 * 1024
+_CAMERA = "image_"
 _EXPORT_METRICS = "export_", "canary_"
 path_flags.folders("run", "output")
 
@@ -130,6 +131,13 @@ def _model(source: IntactPackage) -> WaveCore:
         action_size,
         image="image" in observed,
         audio_size=sum(observed.get("audio_mel", ())),
+        cameras=tuple(
+            sorted(
+                name.removeprefix(_CAMERA)
+                for name in observed
+                if name.startswith(_CAMERA)
+            )
+        ),
     )
     sizes = config.fit_preset(preset, spec, len(manifest.robot.tasks))
     arrays = safetensors.numpy.load_file(source.path(package.WEIGHTS))

@@ -43,6 +43,8 @@ class TrainConfig:
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
         senses: whether the model reads camera frames and sound, if the dataset's
             episodes have them, in addition to the state.
+        sense_dropout: share of windows in which a camera, or the sound, is silent or
+            stands still for a while, as one whose cable fell out.
         accumulation_steps: parts of equally many windows that each batch is split into
             and processed in turn, the result is the same; 0: the preset's, and on a CPU
             as many as keep a part near `PART_STEPS_ON_CPU`.
@@ -70,6 +72,7 @@ class TrainConfig:
     report_period_updates: int = 50
     preset: str = "pi5"
     senses: bool = True
+    sense_dropout: float = 0.1
     accumulation_steps: int = 0
     compute_dtype: str = "auto"
     remat: str = "auto"
@@ -93,6 +96,10 @@ class TrainConfig:
         if not self.learning_rate > 0:
             raise ValueError(
                 f"learning_rate: expected above 0, got {self.learning_rate}"
+            )
+        if not 0.0 <= self.sense_dropout <= 1.0:
+            raise ValueError(
+                f"sense_dropout: expected 0 to 1, got {self.sense_dropout}"
             )
         if self.accumulation_steps < 0:
             raise ValueError(

@@ -115,21 +115,33 @@ def _reclaimable(stat: Path) -> int:
     return sum(int(v) for name, v in lines if name in ("inactive_file", "active_file"))
 
 
-def require_senses(model: WaveCoreConfig, environment: str) -> None:
-    """Refuses a model that no robot of `//edge:run` can run.
+_IMAGE = "image"
+
+
+def require_senses(
+    model: WaveCoreConfig, environment: str, *, simulated: bool = True
+) -> None:
+    """Refuses a model that nothing here can evaluate.
+
+    Whether a simulated robot has the cameras of the dataset is asked of the robot
+    (`cloud.evaluate.evaluating_robot`).
 
     Args:
         model: the model to train.
         environment: what will evaluate it: a kind of simulated robot, or a replay.
+        simulated: whether it is a robot.
 
     Raises:
         BlindRobotError: the model reads a sense that the robot lacks.
     """
-    if names := tuple(senses.shapes(model)):
+    names = [
+        name for name in senses.shapes(model) if not (simulated and name == _IMAGE)
+    ]
+    if names:
         raise BlindRobotError(
             "dataset",
             f"a robot with {' and '.join(names)} to evaluate the model on",
-            f"{environment}, which has only its state",
+            f"{environment}, which has none",
             "train with --nosenses if the state is enough for the tasks, or on "
             "another dataset",
         )

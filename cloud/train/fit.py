@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from cloud.dataset.training_data import TrainingData
 from cloud.dataset.window_batches import Windows
 from cloud.errors import DivergenceError
-from cloud.train import checkpoints
+from cloud.train import checkpoints, trained_model
 from cloud.train import mesh as meshes
 from cloud.train.config import TrainConfig as TrainConfig
 from cloud.train.profile import Profiler, ProfileRange
@@ -154,6 +154,8 @@ def fit(
         config.seed,
         jax.process_index() if mesh.size > 1 else 0,
         jax.process_count() if mesh.size > 1 else 1,
+        config.sense_dropout if config.senses else 0.0,
+        trained_model.count_cameras(config, train.steps.images),
     )
     trainer = Trainer(train, held_out, config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")

@@ -1,5 +1,6 @@
 """The model to train on a dataset: the preset's sizes and the dataset's senses."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -33,6 +34,13 @@ def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreCo
     return model_config.fit_preset(config.preset, spec, task_count)
 
 
+def count_cameras(config: TrainConfig, images: np.ndarray | None) -> int:
+    """How many cameras are in frames u8 [... h q*w 3] for a model; 1 without frames."""
+    if images is None:
+        return 1
+    return int(images.shape[-2]) // model_config.choose_frame(config.preset).width
+
+
 def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
     """Returns a maker of WaveCore for these data, with a camera if they have frames."""
     sound = data.steps.audio_mel
@@ -50,6 +58,9 @@ def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
             image=data.steps.images is not None,
             audio_size=0 if sound is None else sound.shape[-1],
         )
-        return WaveCore(sizes(config, spec, task_count), statistics, random)
+        chosen = sizes(config, spec, task_count)
+        cameras = count_cameras(config, data.steps.images)
+        chosen = dataclasses.replace(chosen, image_count=cameras)
+        return WaveCore(chosen, statistics, random)
 
     return make

@@ -16,8 +16,10 @@ from edge.errors import ActionShapeError, PaceError, SafetyConfigError
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import (
+    Camera,
     Disturbance,
     Observation,
+    Picture,
     Policy,
     RobotSpec,
     Transition,
@@ -25,7 +27,7 @@ from edge.robots.robot import (
 )
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from edge.testing.real_arm import Hand, RealArm
-from rlds.spec import StopRule
+from rlds.spec import CAMERA_TAG, StopRule
 
 
 class ListRecorder:
@@ -446,3 +448,41 @@ def test_episode_that_succeeds_with_the_step_that_was_to_be_its_last_succeeded()
         should_stop=lambda: next(steps) == whole.steps,
     )
     assert (result.steps, result.stopped, result.success) == (whole.steps, False, True)
+
+
+class SeeingPoint(SimulatedPoint):
+    """A point whose camera takes no more pictures after the first step."""
+
+    @property
+    def spec(self) -> RobotSpec:
+        return dataclasses.replace(SPEC, cameras=(Camera("front", 8, 8, 50.0),))
+
+    def reset(self, seed: int) -> Observation:
+        return self._see(super().reset(seed))
+
+    def act(self, action: Vector) -> Transition:
+        found = super().act(action)
+        return dataclasses.replace(found, observation=self._see(found.observation))
+
+    def _see(self, found: Observation) -> Observation:
+        return dataclasses.replace(found, pictures={"front": Picture(b"jpeg", 0)})
+
+
+def test_camera_that_takes_no_more_pictures_is_said_once_and_tagged() -> None:
+    told: list[tuple[str, str]] = []
+    result = loop.run_episode(
+        SeeingPoint(SimulatedClock(0)),
+        ConstantPolicy(0.0),
+        config_for(SPEC),
+        None,
+        seed=3,
+        max_steps=150,
+        pace=Pace.SIMULATED,
+        on_camera=lambda line, blind: told.append((line, blind)),
+    )
+    assert result.steps == 150  # the robot drives on
+    assert result.tags == (CAMERA_TAG,)
+    ((line, blind),) = told
+    assert line.startswith("camera front takes no more pictures: the robot drives on")
+    assert blind == "camera front takes no more pictures"
+    assert run(ConstantPolicy(0.0)).tags == ()

@@ -5,7 +5,7 @@ observation, the task vector and the carried state, and the step function comput
 next action and the next carried state.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +13,8 @@ import safetensors
 
 from edge import errors
 from edge.control.local_delta import LocalDelta
-from edge.control.step_function import SURFACE_PREFIX, StepFunction
+from edge.control.sight import Eye, Sight, list_eyes
+from edge.control.step_function import IMAGE, SURFACE_PREFIX, StepFunction
 from edge.robots.robot import Observation, Vector
 from release.package import REQUIRED_FUNCTION, WEIGHTS
 from release.verification import IntactPackage
@@ -29,6 +30,7 @@ class PackagePolicy:
         initial_carry: Vector,
         source: str,
         surfaces: Mapping[str, Vector] = MappingProxyType({}),
+        eyes: Sequence[Eye] = (),
     ) -> None:
         """Holds a loaded step.
 
@@ -38,9 +40,10 @@ class PackagePolicy:
             initial_carry: carried state at the start of an episode.
             source: name of the package, for errors.
             surfaces: the package's own surfaces by input name, which `adapt` adds to.
+            eyes: the cameras that it reads.
 
         Raises:
-            StepFunctionError: tasks or carry do not have the step's sizes.
+            StepFunctionError: tasks, carry or frames do not have the step's sizes.
         """
         sizes = step.input_sizes
         if sizes["task"] != len(tasks) or initial_carry.shape != (sizes["carry"],):
@@ -48,6 +51,15 @@ class PackagePolicy:
                 source,
                 f"{sizes['task']} tasks and a carry of {sizes['carry']}",
                 f"{len(tasks)} and {initial_carry.shape}",
+                "export the package again",
+            )
+        self._sight = Sight(eyes) if eyes else None
+        frames = 0 if self._sight is None else self._sight.size
+        if sizes.get(IMAGE, 0) != frames:
+            raise errors.StepFunctionError(
+                source,
+                f"{IMAGE} of {sizes.get(IMAGE, 0)} numbers, as the step has",
+                f"cameras of {frames} in package.json",
                 "export the package again",
             )
         self._step = step
@@ -113,6 +125,8 @@ class PackagePolicy:
         self._task = np.zeros(len(self._tasks), np.float32)
         self._task[self._tasks.index(task)] = 1.0
         self._carry = self._carry_before = self._initial_carry
+        if self._sight is not None:
+            self._sight.reset()
 
     def propose(self, observation: Observation) -> Vector:
         """Returns the action [A] for one observation and keeps the next carry.
@@ -123,7 +137,8 @@ class PackagePolicy:
             StepFunctionError: the observation does not have the package's size.
         """
         before = self._carry
-        action, _, self._carry = self._step(observation.state, self._task, before)
+        seen = None if self._sight is None else self._sight.look(observation)
+        action, _, self._carry = self._step(observation.state, self._task, before, seen)
         self._carry_before = before
         return action
 
@@ -163,7 +178,8 @@ def open_policy(
         }
     step = StepFunction(path.read_bytes(), surfaces, str(path))
     tasks, source = tuple(manifest.robot.tasks), str(package.folder)
-    return PackagePolicy(step, tasks, carry, source, own)
+    eyes = list_eyes(manifest.robot.observation)
+    return PackagePolicy(step, tasks, carry, source, own, eyes)
 
 
 def _describe_forms(functions: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from edge.control import safety
 from edge.control.local_delta import LocalDelta
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
+from edge.control.sight import list_eyes
 from edge.robots import registry
 from edge.robots.robot import Policy, RobotSpec
 from release.limits import LIMITS
@@ -140,8 +141,8 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
 
     Raises:
         RobotMismatchError: the model of the robot, the sizes or the control rate
-            differ, or the actions that the package was trained for go beyond those of
-            the robot.
+            differ, it lacks a camera, or the actions that the package was trained for
+            go beyond those of the robot.
         UnknownTaskError: the package was not trained for the robot's task.
     """
     if fit.robot_model not in (None, spec.robot_model):
@@ -161,6 +162,7 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
             f"{got} of {name}",
             "choose another robot or another package",
         )
+    _require_cameras(source, fit, name, spec)
     _require_reachable(source, fit.action, name, spec)
     if abs(spec.control_hz / fit.control_hz - 1.0) > _RATE_TOLERANCE:
         raise errors.RobotMismatchError(
@@ -175,6 +177,21 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
             f"a robot with one of the tasks {list(fit.tasks)}",
             f"{spec.task!r} of {name}",
             "choose another robot or another package",
+        )
+
+
+def _require_cameras(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
+    """Checks that a robot has the cameras that a package reads; it may have more."""
+    wanted = [eye.camera for eye in list_eyes(fit.observation)]
+    there = [camera.name for camera in spec.cameras]
+    alone = wanted == [""] and len(there) == 1
+    if not (alone or set(wanted) <= set(there)):
+        raise errors.RobotMismatchError(
+            source,
+            f"a robot with {'one camera' if wanted == [''] else 'cameras'}"
+            f" {', '.join(wanted)}".rstrip(),
+            f"{', '.join(there) or 'none'} of {name}",
+            "name them with --camera=NAME=SOURCE, or choose another package",
         )
 
 

@@ -6,9 +6,10 @@ import pytest
 from edge import errors
 from edge.control import policy_source
 from edge.control.policy_source import Driver
-from edge.robots.robot import RobotSpec
+from edge.robots.robot import Camera, RobotSpec
 from edge.robots.simulated_point import PointExpert
 from edge.testing import tiny_package
+from release.package import TensorSpec
 from release.verification import verify_integrity
 
 SPEC = RobotSpec(
@@ -93,3 +94,32 @@ def test_expert_has_no_package_and_runs_within_the_robots_limits() -> None:
     policy = expert.policy_for("metaworld:push-v3", SPEC)
     assert policy is policies["metaworld:push-v3"]
     assert expert.safety_for(SPEC).action_maximum == SPEC.action_maximum
+
+
+@pytest.mark.parametrize(
+    ("reads", "has", "fits"),
+    [
+        ((), ("front",), True),
+        (("image",), ("front",), True),
+        (("image",), (), False),
+        (("image",), ("front", "wrist"), False),
+        (("image_front",), ("front", "wrist"), True),
+        (("image_front", "image_wrist"), ("wrist", "front"), True),
+        (("image_front", "image_wrist"), ("front",), False),
+        (("image_front",), ("wrist",), False),
+    ],
+)
+def test_robot_must_have_the_cameras_that_a_package_reads(
+    tmp_path: Path, reads: tuple[str, ...], has: tuple[str, ...], fits: bool
+) -> None:
+    tiny_package.write_package(tmp_path / "p")
+    fit = verify_integrity(tmp_path / "p").manifest.robot
+    seen = {name: TensorSpec(name, (48, 64, 3), "uint8") for name in reads}
+    fit = dataclasses.replace(fit, observation={**fit.observation, **seen})
+    cameras = tuple(Camera(name, 320, 240, 20.0) for name in has)
+    spec = dataclasses.replace(SPEC, cameras=cameras)
+    if fits:
+        policy_source.require_fit("p", fit, "arm", spec)
+        return
+    with pytest.raises(errors.RobotMismatchError, match=r"--camera=NAME=SOURCE"):
+        policy_source.require_fit("p", fit, "arm", spec)

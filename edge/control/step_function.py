@@ -4,6 +4,8 @@ The step is a pure function of flat float32 vectors with fixed names:
 
     observation_state, task, carry, surface_*  ->  action, next_observation, carry
 
+and, for a package that reads cameras, `observation_image` (`sight.py`).
+
 The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
 checks at load time that a call leaves them unchanged, and otherwise copies them in
 before every call. They may be replaced between two calls (`set_surfaces`).
@@ -21,6 +23,7 @@ from edge.robots.robot import Vector
 
 SIGNATURE: Final = "step"
 SURFACE_PREFIX: Final = "surface_"
+IMAGE: Final = "observation_image"
 _INPUTS: Final = ("observation_state", "task", "carry")
 _CARRY_OUTPUTS: Final = ("next_carry", "carry")
 
@@ -46,8 +49,8 @@ class StepFunction:
 
         Raises:
             StepFunctionError: the file does not load, has another signature, or reads
-                frames or sound; or a surface is missing, unknown, of the wrong size or
-                not finite.
+                sound; or a surface is missing, unknown, of the wrong size or not
+                finite.
         """
         self._source = source
         opened = litert.open_function(content, SIGNATURE, source)
@@ -55,7 +58,7 @@ class StepFunction:
         outputs = opened.outputs
         carry_output = next((n for n in _CARRY_OUTPUTS if n in outputs), None)
         self._require_names("inputs", inputs, _INPUTS)
-        self._require_no_senses(inputs)
+        self._require_no_sound(inputs)
         self._require_names("outputs", outputs, ("action", "next_observation"))
         if carry_output is None:
             raise errors.StepFunctionError(
@@ -66,6 +69,7 @@ class StepFunction:
         self._state = inputs["observation_state"]
         self._task = inputs["task"]
         self._carry = inputs["carry"]
+        self._image = inputs.get(IMAGE)
         self._action = outputs["action"]
         self._next_observation = outputs["next_observation"]
         self._next_carry = outputs["carry"]
@@ -83,11 +87,12 @@ class StepFunction:
         self._surfaces_stay = self._call_keeps_surfaces()
 
     def __call__(
-        self, state: Vector, task: Vector, carry: Vector
+        self, state: Vector, task: Vector, carry: Vector, image: Vector | None = None
     ) -> tuple[Vector, Vector, Vector]:
         """Runs one step.
 
-        Shapes: state [N], task [K], carry [C] to (action [A], next_observation [N],
+        Shapes: state [N], task [K], carry [C] and, if it has the input, image [P], the
+        frames of all cameras, to (action [A], next_observation [N],
         carry [C]), all float32 and all copies.
 
         Raises:
@@ -98,6 +103,8 @@ class StepFunction:
             interpreter.set_tensor(self._state, state)
             interpreter.set_tensor(self._task, task)
             interpreter.set_tensor(self._carry, carry)
+            if self._image is not None:
+                interpreter.set_tensor(self._image, image)
             if not self._surfaces_stay:
                 self._copy_surfaces()
             with HANG_ENDS_PROCESS:
@@ -156,13 +163,14 @@ class StepFunction:
                 "export the package again",
             )
 
-    def _require_no_senses(self, inputs: Mapping[str, int]) -> None:
-        """Refuses frames and sound, since nobody would set these inputs."""
-        unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _is_surface(n))
+    def _require_no_sound(self, inputs: Mapping[str, int]) -> None:
+        """Refuses sound, and whatever else nobody would set."""
+        known = {*_INPUTS, IMAGE}
+        unknown = sorted(n for n in inputs.keys() - known if not _is_surface(n))
         if unknown:
             raise errors.StepFunctionError(
                 self._source,
-                "a step that reads only the state, since no robot here senses more",
+                "a step that reads state and pictures, since no robot here hears",
                 f"inputs {unknown}",
                 "choose a package without them",
             )
@@ -241,11 +249,14 @@ class StepFunction:
             self._interpreter.set_tensor(index, value)
 
     def _call_keeps_surfaces(self) -> bool:
-        for index, name in (
-            (self._state, "observation_state"),
-            (self._task, "task"),
-            (self._carry, "carry"),
-        ):
+        given = {
+            self._state: "observation_state",
+            self._task: "task",
+            self._carry: "carry",
+        }
+        if self._image is not None:
+            given[self._image] = IMAGE
+        for index, name in given.items():
             size = self.input_sizes[name]
             self._interpreter.set_tensor(index, np.zeros(size, np.float32))
         try:

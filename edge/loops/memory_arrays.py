@@ -9,6 +9,7 @@
     length    [r] i32, steps; 0 where there is no episode
     kind      [r] i32, known, lived or seen
     audio_mel [r t u] f32, if the package hears
+    image     [r t h q*w 3] u8, if it sees: the frames of its cameras, beside each other
 
 r episodes of at most t steps: an episode that is longer is cut at their end. The shapes
 come from the package, so another package may remember more, and one from before there
@@ -18,6 +19,7 @@ The last step of a recording has no next state, so it only gives one.
 What is imitated is decided where the forge decides it (`rlds/imitation.py`).
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -25,8 +27,10 @@ import numpy as np
 
 from edge.errors import LearningError
 from release.package import PackageManifest, TensorSpec
-from rlds import imitation
+from rlds import frames, imitation
 from rlds.episode import Episode
+from rlds.errors import PictureError
+from rlds.spec import picture_field
 
 MEMORIES, EPISODES = "memories", "episodes"
 """Arguments of a package's functions that hold memories."""
@@ -37,7 +41,8 @@ _STEPS: Final[Mapping[str, str]] = {
     "audio_mel": "observation/audio_mel",
 }
 _IMITATE: Final = "imitate"
-_ALONE: Final = ("states", "task", "length", "kind", _IMITATE)
+_IMAGE: Final = "image"
+_ALONE: Final = ("states", "task", "length", "kind", _IMITATE, _IMAGE)
 _NEEDED: Final = ("states", "actions", "length")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -92,6 +97,7 @@ def fill(
     shapes: Mapping[str, TensorSpec],
     episodes: Sequence[tuple[Episode, int]],
     tasks: Sequence[str],
+    cameras: Sequence[str] | None = None,
 ) -> Arrays:
     """Puts episodes, each with its kind, into the arrays, in their order.
 
@@ -99,6 +105,8 @@ def fill(
         shapes: of the arrays, as `find_shapes` finds them.
         episodes: as many as there is room for, of tasks of the package.
         tasks: tasks of the package, in its order.
+        cameras: names of the cameras that the package reads; None for those of the
+            episodes.
 
     Raises:
         LearningError: an episode has other channels than the arrays.
@@ -121,6 +129,8 @@ def fill(
                 _fill_steps(arrays[name][row], episode, field, length)
         imitated = imitation.actions_to_imitate(episode.steps)
         arrays["actions"][row][:length] = imitated[:length]
+        if _IMAGE in arrays:
+            _fill_frames(arrays[_IMAGE][row], episode, length, cameras)
         if _IMITATE in arrays:
             worth = imitation.steps_to_imitate(episode.steps)
             arrays[_IMITATE][row][:length] = worth[:length]
@@ -138,6 +148,35 @@ def _fill_steps(
             "none" if values is None else list(values.shape[1:]),
         )
     row[:count] = values[:count]
+
+
+def _fill_frames(
+    row: np.ndarray[Any, Any],
+    episode: Episode,
+    count: int,
+    cameras: Sequence[str] | None,
+) -> None:
+    """Decodes the pictures of an episode; one that does not decode stays black."""
+    there = names = episode.spec.picture_fields
+    if cameras is not None and list(cameras) != [""]:
+        names = tuple(map(picture_field, cameras))
+    height, wide = row.shape[1:3]
+    if not names or wide % len(names) or not set(names) <= set(there):
+        raise LearningError(
+            f"episode {episode.metadata.episode_id}",
+            f"{', '.join(names) or 'pictures'} in {wide} columns beside each other",
+            ", ".join(there) or "none",
+        )
+    width = wide // len(names)
+    for number, name in enumerate(names):
+        columns = slice(number * width, (number + 1) * width)
+        images = episode.steps[name]
+        for step in range(count):
+            if step and images[step] == images[step - 1]:
+                row[step, :, columns] = row[step - 1, :, columns]
+                continue
+            with contextlib.suppress(PictureError):
+                row[step, :, columns] = frames.decode(images[step], width, height, name)
 
 
 def _index(tasks: Sequence[str], episode: Episode) -> int:
@@ -160,7 +199,7 @@ def _check_axes(
     axes: tuple[int, ...] = (rows,)
     if name == "states":
         axes = (rows, steps + 1)
-    elif name in _STEPS or name == _IMITATE:
+    elif name in _STEPS or name in (_IMITATE, _IMAGE):
         axes = (rows, steps)
     if not rows or spec.shape[: len(axes)] != axes:
         raise LearningError(

@@ -13,6 +13,7 @@ from edge.testing.tiny_learning import TASKS
 from release import package as packages
 from release.package import FunctionSpec, PackageManifest, TensorSpec
 from release.testing import tiny_release
+from rlds import blank_picture
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
@@ -67,7 +68,7 @@ def test_shapes_come_from_the_functions_that_take_memories(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"image": ((R, T, 8, 8, 3), "uint8")}, "got memories/image"),
+        ({"smell": ((R, T, 8), "float32")}, "got memories/smell"),
         ({"future": ((R,), "float32")}, "got memories/future"),
         ({"actions": None}, "expected memories/actions beside the others"),
         ({"states": ((R, T, N), "float32")}, r"of the axes \[4, 7\]"),
@@ -169,3 +170,30 @@ def test_episode_with_other_channels_or_another_task_is_one_error(
     wide = episodes.episode(EpisodeSpec(N + 1, A), 5, task=TASKS[0])
     with pytest.raises(LearningError, match="observation/state of shape"):
         fill_one(with_inputs(base), wide)
+
+
+def test_frames_of_all_cameras_stand_beside_each_other(base: PackageManifest) -> None:
+    seen = ((R, T, 4, 2 * 4, 3), "uint8")
+    found = shapes(with_inputs(base, image=seen))
+    spec = EpisodeSpec(N, A, cameras=("front", "wrist"))
+    episode = episodes.episode(spec, count=5, task=TASKS[0])
+    black = blank_picture.make(8, 8)
+    damaged = b"\xff\xd8 damaged"
+    steps = {
+        **episode.steps,
+        "observation/image_front": (black, *(episodes.JPEG,) * 3, damaged),
+        "observation/image_wrist": (black,) * 5,
+    }
+    episode = dataclasses.replace(episode, steps=steps)
+    images = memory_arrays.fill(found, [(episode, KNOWN)], TASKS)["image"]
+    assert images.shape == (R, T, 4, 8, 3)
+    assert images[0, 1:4, :, :4].any()
+    assert not images[0, 0].any()
+    assert not images[0, :, :, 4:].any()
+    assert not images[1:].any()
+    one = shapes(with_inputs(base, image=((R, T, 4, 4, 3), "uint8")))
+    alone = memory_arrays.fill(one, [(episode, KNOWN)], TASKS, ["front"])["image"]
+    np.testing.assert_array_equal(alone[0], images[0, :, :, :4])
+    blind = episodes.episode(EpisodeSpec(N, A), count=5, task=TASKS[0])
+    with pytest.raises(LearningError, match="8 columns"):
+        memory_arrays.fill(found, [(blind, KNOWN)], TASKS)

@@ -20,7 +20,7 @@ from jax.experimental import serialize_executable
 
 from base import durable_file
 from base.errors import ContinuonError, DiskError
-from edge.control import local_delta
+from edge.control import local_delta, sight
 from edge.errors import LearningError
 from edge.loops import compiled_functions, memory_arrays, resident_memory
 from edge.loops import found as findings
@@ -60,6 +60,8 @@ class PackageFunctions:
             LearningError: a file does not load.
         """
         self._package = package
+        eyes = sight.list_eyes(package.manifest.robot.observation)
+        self._cameras = [eye.camera for eye in eyes]
         plan = package.manifest.learning
         self._loop = () if loop is None or plan is None else plan.loops[loop]
         names = list(dict.fromkeys(entry.function for entry in self._loop))
@@ -142,7 +144,9 @@ class PackageFunctions:
             episodes = [
                 (reader.read_episode(path), kind) for path, kind in job.memories
             ]
-            arrays = _fill(self._memories, episodes, self._tasks, MEMORIES)
+            arrays = _fill(
+                self._memories, episodes, self._tasks, self._cameras, MEMORIES
+            )
             values["memories"] = jax.device_put(arrays)
         counted = _Counted(sum(entry.calls for entry in self._loop), report)
         calls = dict.fromkeys(self._functions, 0)
@@ -168,7 +172,7 @@ class PackageFunctions:
                 return None
             some = episodes[first : first + room]
             kinds = [(episode, KNOWN) for episode in some]
-            arrays = _fill(self._episodes, kinds, self._tasks, EPISODES)
+            arrays = _fill(self._episodes, kinds, self._tasks, self._cameras, EPISODES)
             given = {"weights": self._weights, "deltas": deltas, "episodes": arrays}
             names = self._names[EVALUATE]
             returned = _call(
@@ -270,11 +274,12 @@ def _fill(
     shapes: Mapping[str, TensorSpec],
     episodes: Sequence[tuple[Episode, int]],
     tasks: Sequence[str],
+    cameras: Sequence[str],
     name: str,
 ) -> memory_arrays.Arrays:
     """Fills the arrays that a package asks for; any shape can stand in a package."""
     try:
-        return memory_arrays.fill(shapes, episodes, tasks)
+        return memory_arrays.fill(shapes, episodes, tasks, cameras)
     except (ValueError, TypeError, IndexError, MemoryError) as e:
         raise LearningError(name, "arrays that episodes fill", _one_line(e)) from e
 

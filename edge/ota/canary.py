@@ -19,8 +19,8 @@ from typing import Final
 import numpy as np
 
 from edge.control.package_policy import PackagePolicy
+from edge.control.recorded import list_observations
 from edge.ota import errors
-from edge.robots.robot import Observation
 from edge.stop_signal import end_with_parent
 from release import canary as canary_format
 from release import package as package_format
@@ -177,12 +177,4 @@ def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
 def propose_all(policy: PackagePolicy, episode: Episode) -> np.ndarray:
     """Returns the policy's actions [T, A] for the recorded observations [T, N]."""
     policy.reset(episode.metadata.task)
-    times = episode.steps["t_monotonic_ns"]
-    return np.stack(
-        [
-            policy.propose(Observation(state, int(time_ns)))
-            for state, time_ns in zip(
-                episode.steps["observation/state"], times, strict=True
-            )
-        ]
-    )
+    return np.stack([policy.propose(one) for one in list_observations(episode)])

@@ -45,9 +45,9 @@ import numpy as np
 
 from base.errors import ContinuonError
 from edge.control.package_policy import PackagePolicy
+from edge.control.recorded import list_observations
 from edge.ota import errors
 from edge.robots.clock import NS_PER_S
-from edge.robots.robot import Observation
 from release import canary as canary_format
 from release import package as package_format
 from release.verification import IntactPackage
@@ -285,18 +285,7 @@ def _measure(
 def _propose(policy: PackagePolicy, episode: Episode) -> np.ndarray:
     """Returns the proposed actions [T A] of an episode."""
     policy.reset(episode.metadata.task)
-    return np.stack([policy.propose(one) for one in _list_observations(episode)])
-
-
-def _list_observations(episode: Episode) -> list[Observation]:
-    return [
-        Observation(state, int(time_ns))
-        for state, time_ns in zip(
-            episode.steps["observation/state"],
-            episode.steps["t_monotonic_ns"],
-            strict=True,
-        )
-    ]
+    return np.stack([policy.propose(one) for one in list_observations(episode)])
 
 
 def _time(
@@ -319,7 +308,7 @@ def _time_steps(policies: Sequence[PackagePolicy], episode: Episode) -> np.ndarr
     for policy in policies:
         policy.reset(episode.metadata.task)
     times_s = []
-    for observation in _list_observations(episode):
+    for observation in list_observations(episode):
         for policy in policies:
             begin_ns = time.perf_counter_ns()
             policy.propose(observation)

@@ -9,7 +9,14 @@ import pytest
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotFaultError
 from edge.robots.clock import SimulatedClock
 from edge.robots.guarded_robot import GuardedRobot
-from edge.robots.robot import Observation, Transition, Vector
+from edge.robots.robot import (
+    Camera,
+    Observation,
+    Picture,
+    RobotSpec,
+    Transition,
+    Vector,
+)
 from edge.robots.simulated_point import SimulatedPoint
 
 FORWARD = np.ones(1, np.float32)
@@ -91,6 +98,53 @@ def test_reading_is_not_changed_by_a_driver_that_writes_into_its_own_array() -> 
     seen = guarded.act(FORWARD).observation
     array[:] = 9.0
     assert seen.state.tolist() == [0.0, 0.0]
+
+
+class Seeing(Wrong):
+    """The same with a camera."""
+
+    @property
+    def spec(self) -> RobotSpec:
+        cameras = (Camera("front", 64, 48, 20.0),)
+        return dataclasses.replace(super().spec, cameras=cameras)
+
+
+def see(pictures: object) -> Transition:
+    seen = Observation(np.zeros(2, np.float32), 5, pictures=pictures)  # type: ignore[arg-type] # as somebody's class gives it
+    return step(observation=seen)
+
+
+def test_pictures_are_those_of_the_driver_at_that_time() -> None:
+    robot = Seeing()
+    guarded = guard(robot)
+    guarded.reset(0)
+    pictures = {"front": Picture(b"one", 3)}
+    robot.answer = see(pictures)
+    seen = guarded.act(FORWARD).observation
+    pictures["front"] = Picture(b"two", 4)
+    assert seen.pictures == {"front": Picture(b"one", 3)}
+    robot.answer = see({})
+    assert guarded.act(FORWARD).observation.pictures == {}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        ([b"jpeg"], "pictures by camera from act"),
+        ({"wrist": Picture(b"", 0)}, "the cameras ['front'] from act, got one of"),
+        ({"front": b"jpeg"}, "a Picture of bytes and whole nanoseconds"),
+        ({"front": Picture("jpeg", 0)}, "got other types"),  # type: ignore[arg-type]
+        ({"front": Picture(b"jpeg", 0.5)}, "got other types"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_pictures_are_one_line(pictures: object, said: str) -> None:
+    robot = Seeing()
+    guarded = guard(robot)
+    guarded.reset(0)
+    robot.answer = see(pictures)
+    with pytest.raises(RobotFaultError) as caught:
+        guarded.act(FORWARD)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -362,10 +362,10 @@ def recorded_senses(
     found = {}
     for name in names:
         recorded = episode.steps.get(f"observation/{name}")
+        sees = senses.fields(config)[name].dtype == "jpeg"
+        if sees and episode.spec.picture_fields:
+            recorded = jpeg_frames.decode_cameras(episode, config)
         if recorded is None:
             recorded = np.zeros(specs[name].shape)
-        elif senses.fields(config)[name].dtype == "jpeg":
-            source = f"episode {episode.metadata.episode_id}"
-            recorded = jpeg_frames.decode(list(recorded), config, source)
         found[name] = np.asarray(recorded, specs[name].dtype)
     return found
