@@ -98,7 +98,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "episodes of another robot": (
         add_episodes_of_another_robot,
         "features.json: expected the fields of EpisodeSpec(state_size=39, "
-        "action_size=4, image=False, audio_size=0, interventions=False), got "
+        "action_size=4, image=False, audio_size=0, interventions=False, cameras=()), "
+        "got "
         "EpisodeSpec(state_size=3,",
     ),
     "another dataset": (add_another_dataset, "expected dataset episodes, split train"),
