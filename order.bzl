@@ -18,7 +18,7 @@ FOLDERS = {
 # In the order in which they may import: each one those before it.
 ROOMS = {
     "base": ["store"],
-    "cloud": ["ingest", "index", "dataset", "curate", "train", "package", "evaluate", "job"],
+    "cloud": ["ingest", "index", "dataset", "curate", "train", "package", "evaluate", "exchange", "job"],
     "edge": ["robots", "actors", "redact", "control", "episodes", "ota", "loops", "operator", "processes"],
     "model": ["learn", "export"],
     "release": ["signing", "commands"],

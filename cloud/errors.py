@@ -57,6 +57,16 @@ class DatasetError(CloudError):
     """A curated dataset is missing, or disagrees with its own manifest."""
 
 
+class SourceError(CloudError):
+    """A folder of other people's data lacks what all of its episodes need."""
+
+
+class BadEpisodeError(CloudError):
+    """An episode of other people's data cannot be carried over; the others can."""
+
+    default_remedy = "it is left out"
+
+
 class BlindRobotError(CloudError):
     """A model reads a sense that the robot it is to be evaluated on lacks."""
 

@@ -108,6 +108,17 @@ def external_parts():
         sdists = ["promise"],
     )
 
+    # Beside cloud, for other people's data.
+    pip_tree(
+        name = "exchange",
+        below = [
+            "//third_party/python:locks/edge.txt",
+            "//third_party/python:locks/model.txt",
+            "//third_party/python:locks/cloud.txt",
+        ],
+        lock = "//third_party/python:locks/exchange.txt",
+    )
+
     pip_tree(
         name = "notebook",
         below = [

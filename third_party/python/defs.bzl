@@ -86,6 +86,7 @@ CHECKED = [
     "cloud/dataset",
     "cloud/demo",
     "cloud/evaluate",
+    "cloud/exchange",
     "cloud/index",
     "cloud/ingest",
     "cloud/job",

@@ -31,6 +31,7 @@ TREES = {
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
+    "exchange": ("exchange.in", X86_64),
     "notebook": ("notebook.in", X86_64),
     "dev": ("dev.in", X86_64),
     "build": ("build.in", X86_64),
@@ -38,7 +39,7 @@ TREES = {
 }
 TOGETHER = ("notebook.in", "dev.in")
 # Each package of these is named there: what others ask for is not loaded.
-WITHOUT_DEPENDENCIES = ("masks.in", "photographs.in", "cameras.in")
+WITHOUT_DEPENDENCIES = ("cameras.in", "exchange.in", "masks.in", "photographs.in")
 
 
 def requirement_lines(path: Path) -> list[str]:
