@@ -19,11 +19,12 @@ from base.errors import printable
 from base.store import store
 from cloud.console import WorkProgress
 from cloud.curate import version_files, version_place
-from cloud.curate.plan import Placement, Plan
+from cloud.curate.plan import TRAIN, VAL, Placement, Plan
 from cloud.curate.spec import EPISODE, CurationSpec
 from cloud.curate.version_files import Origin
 from cloud.dataset import shard_check, version
 from cloud.errors import BadEpisodeError, DatasetExistsError, SourceError
+from cloud.evaluate.bootstrap import FEWEST
 from cloud.exchange import conversion, import_plan, lerobot_layout
 from cloud.exchange.conversion import Naming
 from cloud.exchange.import_spool import Spool
@@ -368,8 +369,16 @@ def describe(manifest: Manifest, report: Report) -> Iterator[str]:
         yield f"{field} from {', '.join(names)}"
     for name, reason in report.facts.left_behind.items():
         yield f"not carried over: {name}: {reason}"
-    periods = len(manifest.episodes)
-    yield f"{periods} episodes carried over, {len(report.left_out)} left out"
+    left_out = len(report.left_out)
+    yield f"{len(manifest.episodes)} episodes carried over, {left_out} left out"
+    held_out = manifest.tasks.get(VAL, {})
+    few = [t for t in manifest.tasks.get(TRAIN, {}) if held_out.get(t, 0) < FEWEST]
+    if few:
+        yield (
+            f"note: of {text_forms.count(len(few), 'task')} fewer than {FEWEST} "
+            f"episodes are held out, too few for a verdict; --held_out={FEWEST} holds "
+            "out more"
+        )
 
 
 def _describe_source(facts: SourceFacts) -> str:

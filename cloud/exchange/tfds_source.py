@@ -142,6 +142,7 @@ class TfdsSource:
         self, name: str, split: str, index: int, values: Mapping[str, Any]
     ) -> RecordedEpisode:
         layout, notes = self._layout, list[tuple[str, str]]()
+        _require_equal_lengths(name, values)
 
         def step(feature: str) -> np.ndarray:
             return np.asarray(values[f"steps/{feature}"])
@@ -359,10 +360,23 @@ def _parse(
         raise _explain_failure(name, str(e)) from e
 
 
+def _require_equal_lengths(name: str, values: Mapping[str, Any]) -> None:
+    """Refuses an episode of which a feature has no value, or not one in each step."""
+    lengths = {
+        path.removeprefix("steps/"): len(value)
+        for path, value in values.items()
+        if path.startswith("steps/")
+    }
+    most = max(lengths.values())
+    if not most:
+        raise bad(name, "steps", "at least one step", "none")
+    for feature, length in sorted(lengths.items()):
+        if length != most:
+            raise bad(name, feature, f"a value in each of {most} steps", length)
+
+
 def _explain_failure(name: str, text: str) -> BadEpisodeError:
     """Says in one line which feature of a record TensorFlow could not read."""
-    if "Dataset was empty" in text:
-        return bad(name, "steps", "at least one step", "none")
     field = text.partition("Key: ")[2].partition(".")[0].strip()
     field = field or text.partition("Feature: ")[2].partition(" ")[0].strip()
     if "required but could not be found" in text:
