@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rich.console
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from cloud.dataset import split
 from cloud.errors import DatasetExistsError, SourceError
@@ -326,6 +329,31 @@ def test_tasks_whose_column_pandas_named_are_read(tmp_path: Path) -> None:
         tmp_path / "so101", [3, 3], videos=False, task_column="__index_level_0__"
     )
     assert run(source).episodes["arms-train-000000"].metadata.task == TASK
+
+
+def test_pictures_that_a_lerobot_table_holds_itself_are_read(tmp_path: Path) -> None:
+    source = other_data.write_lerobot(
+        tmp_path / "so101", [3, 3], per_file=1, videos=False
+    )
+    for index in range(2):
+        buffers = [io.BytesIO() for _ in range(3)]
+        for step, buffer in enumerate(buffers):
+            pixels = other_data.picture(other_data.video_number(index, step))
+            Image.fromarray(pixels).save(buffer, "PNG")
+        path = source / "data" / "chunk-000" / f"file-{index:03d}.parquet"
+        cells = [{"bytes": buffer.getvalue(), "path": None} for buffer in buffers]
+        table = pq.read_table(path).append_column("observation.image", pa.array(cells))
+        pq.write_table(table, path)
+    info = source / "meta" / "info.json"
+    value = json.loads(info.read_text())
+    value["features"]["observation.image"] = {"dtype": "image", "shape": [24, 32, 3]}
+    info.write_text(json.dumps(value))
+    done = run(source)
+    for index in range(2):
+        episode = done.episodes[f"arms-train-{index:06d}"]
+        for step, raw in enumerate(episode.steps["observation/image"]):
+            wanted = other_data.picture(other_data.video_number(index, step))
+            assert np.abs(other_data.decode(raw) - wanted.astype(float)).mean() < 4
 
 
 def _nan_frame(columns: Frames) -> None:

@@ -18,6 +18,8 @@ from cloud.exchange import quiet_tensorflow
 from rlds import tfrecord
 
 FPS = 10
+SIZE = (32, 24)
+"""Width and height of pictures, in pixels, unless another one is asked for."""
 CAMERAS = ("observation.images.top", "observation.images.wrist")
 TASK = "put the cup on the plate"
 
@@ -27,7 +29,7 @@ Frames = dict[str, np.ndarray]
 """The columns of an episode."""
 
 
-def picture(number: int, size: tuple[int, int] = (32, 24)) -> np.ndarray:
+def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Returns a smooth picture u8 [h w 3] that no other number has."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width]
@@ -36,27 +38,29 @@ def picture(number: int, size: tuple[int, int] = (32, 24)) -> np.ndarray:
     return np.stack(channels, axis=2).astype(np.uint8)
 
 
-def oxe_features() -> Any:  # noqa: ANN401 - TFDS has no types
+def oxe_features(size: tuple[int, int] = SIZE, *, pictures: bool = True) -> Any:  # noqa: ANN401 - TFDS has no types
     """Returns features as datasets of Open X-Embodiment have them."""
     _, tfds = quiet_tensorflow.load()
     kinds = tfds.features
+    width, height = size
+    observation = {
+        "state": kinds.Tensor(shape=(3,), dtype=np.float64),
+        "gripper": kinds.Scalar(dtype=np.float32),
+    }
+    if pictures:
+        colour = (height, width, 3)
+        observation |= {
+            "image": kinds.Image(shape=colour, encoding_format="jpeg"),
+            "wrist_image": kinds.Image(shape=colour, encoding_format="png"),
+            "depth": kinds.Image(
+                shape=(height, width, 1), dtype=np.uint16, encoding_format="png"
+            ),
+        }
     return kinds.FeaturesDict(
         {
             "steps": kinds.Dataset(
                 {
-                    "observation": {
-                        "image": kinds.Image(shape=(24, 32, 3), encoding_format="jpeg"),
-                        "wrist_image": kinds.Image(
-                            shape=(24, 32, 3), encoding_format="png"
-                        ),
-                        "depth": kinds.Image(
-                            shape=(24, 32, 1),
-                            dtype=np.uint16,
-                            encoding_format="png",
-                        ),
-                        "state": kinds.Tensor(shape=(3,), dtype=np.float64),
-                        "gripper": kinds.Scalar(dtype=np.float32),
-                    },
+                    "observation": observation,
                     "action": {
                         "arm": kinds.Tensor(shape=(2,), dtype=np.float32),
                         "gripper": kinds.Scalar(dtype=np.int32),
@@ -75,17 +79,21 @@ def oxe_features() -> Any:  # noqa: ANN401 - TFDS has no types
     )
 
 
-def oxe_steps(count: int, number: int = 0, task: str | bytes = TASK) -> list[Step]:
+def oxe_steps(
+    count: int,
+    number: int = 0,
+    size: tuple[int, int] = SIZE,
+    *,
+    pictures: bool = True,
+) -> list[Step]:
     """Returns the steps of one episode; equal arguments give equal steps."""
     random = np.random.default_rng(number)
     return [
         {
             "observation": {
-                "image": picture(number + step),
-                "wrist_image": picture(number + step + 1),
-                "depth": np.zeros((24, 32, 1), np.uint16),
                 "state": random.standard_normal(3),
                 "gripper": np.float32(step),
+                **(_shown(number + step, size) if pictures else {}),
             },
             "action": {
                 "arm": random.standard_normal(2).astype(np.float32),
@@ -96,11 +104,20 @@ def oxe_steps(count: int, number: int = 0, task: str | bytes = TASK) -> list[Ste
             "is_first": step == 0,
             "is_last": step == count - 1,
             "is_terminal": step == count - 1,
-            "language_instruction": task,
+            "language_instruction": TASK,
             "language_embedding": np.zeros(512, np.float32),
         }
         for step in range(count)
     ]
+
+
+def _shown(number: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    width, height = size
+    return {
+        "image": picture(number, size),
+        "wrist_image": picture(number + 1, size),
+        "depth": np.zeros((height, width, 1), np.uint16),
+    }
 
 
 def write_rlds(
@@ -122,13 +139,13 @@ def write_rlds(
     folder.mkdir(parents=True)
     infos = []
     for split, episodes in splits.items():
+        encoded: dict[int, bytes] = {}  # an episode may stand there many times
         records = []
         for number, steps in enumerate(episodes):
-            example = {"steps": list(steps)}
-            if "episode_metadata" in features:
-                example["episode_metadata"] = {"file_path": "/home/ada/episode"}  # type: ignore[assignment]
-            raw: bytes = features.serialize_example(features.encode_example(example))
+            if id(steps) not in encoded:
+                encoded[id(steps)] = _encode(features, steps)
             change = (changes or {}).get((split, number))
+            raw = encoded[id(steps)]
             records.append(raw if change is None else change(raw))
         infos.append(
             tfds.core.SplitInfo(
@@ -157,6 +174,14 @@ def write_rlds(
     value = json.loads(info.read_text())
     info.write_text(json.dumps({**value, "name": "arms"}))
     return folder
+
+
+def _encode(features: Any, steps: Sequence[Step]) -> bytes:  # noqa: ANN401
+    example: dict[str, Any] = {"steps": list(steps)}
+    if "episode_metadata" in features:
+        example["episode_metadata"] = {"file_path": "/home/ada/episode"}
+    raw: bytes = features.serialize_example(features.encode_example(example))
+    return raw
 
 
 RAW = b"raw:"
@@ -204,6 +229,7 @@ def write_lerobot(
     version: str = "v3.0",
     per_file: int = 2,
     videos: bool = True,
+    size: tuple[int, int] = SIZE,
     change: Callable[[int, Frames], None] | None = None,
     task_column: str = "task",
 ) -> Path:
@@ -215,6 +241,7 @@ def write_lerobot(
         version: `v3.0`, or `v2.1` with a file for each episode.
         per_file: episodes in one data file and one video, of version 3.
         videos: whether there are two cameras.
+        size: width and height of their pictures, in pixels.
         change: what is done to the columns of an episode, which it may replace.
         task_column: name of the texts in the list of tasks; pandas names an index
             without a name `__index_level_0__`.
@@ -239,7 +266,7 @@ def write_lerobot(
         shown = 0
         for camera in CAMERAS if videos else ():
             path = _place(folder, "videos", number, old=old, suffix="mp4", key=camera)
-            _write_video(path, [(i, lengths[i]) for i in members], camera)
+            _write_video(path, [(i, lengths[i]) for i in members], camera, size)
         for index in members:
             row: dict[str, Any] = {
                 "episode_index": index,
@@ -257,7 +284,7 @@ def write_lerobot(
                 }
             shown += lengths[index]
             rows.append(row)
-    _describe(folder, version, rows, total, videos, task_column)
+    _describe(folder, version, rows, total, size if videos else None, task_column)
     return folder
 
 
@@ -291,15 +318,21 @@ def _place(
     return path
 
 
-def _write_video(path: Path, members: Sequence[tuple[int, int]], camera: str) -> None:
+def _write_video(
+    path: Path,
+    members: Sequence[tuple[int, int]],
+    camera: str,
+    size: tuple[int, int],
+) -> None:
     """Writes the pictures of episodes one after the other."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "1"})
-        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv444p"
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
         at = 0
         for index, count in members:
             for step in range(count):
-                pixels = picture(video_number(index, step, camera))
+                pixels = picture(video_number(index, step, camera), size)
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
                 frame.pts = at
                 at += 1
@@ -317,7 +350,7 @@ def _describe(
     version: str,
     rows: Sequence[Mapping[str, Any]],
     total: int,
-    videos: bool,
+    size: tuple[int, int] | None,
     task_column: str,
 ) -> None:
     features: dict[str, Any] = {
@@ -329,10 +362,11 @@ def _describe(
         "action": {"dtype": "float32", "shape": [2], "names": None},
         "next.reward": {"dtype": "float32", "shape": [1], "names": None},
     }
-    for camera in CAMERAS if videos else ():
+    for camera in CAMERAS if size else ():
+        width, height = size or SIZE
         features[camera] = {
             "dtype": "video",
-            "shape": [24, 32, 3],
+            "shape": [height, width, 3],
             "names": ["height", "width", "channels"],
         }
     for name in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
