@@ -88,7 +88,7 @@ def convert(
         _ACTION: action,
         _PROPOSED: proposed,
         "reward": _numbers(found, "reward", count, np.zeros(count, np.float32)),
-        "discount": _numbers(found, "discount", count, discount),
+        "discount": _discount(found, count, discount),
         "is_first": _check_first(found, count, index == 0, notes),
         "is_last": _check_last(found, count, index == count - 1, notes),
         "is_terminal": terminal,
@@ -179,6 +179,14 @@ def _numbers(
     if column.shape != (count, 1):
         raise bad(found.name, field, f"one number in each of {count} steps", "others")
     return column[:, 0]
+
+
+def _discount(found: RecordedEpisode, count: int, default: np.ndarray) -> np.ndarray:
+    values = _numbers(found, "discount", count, default)
+    if ((values < 0) | (values > 1)).any():
+        step = int(np.flatnonzero((values < 0) | (values > 1))[0])
+        raise bad(found.name, "discount", "0 to 1", f"{values[step]} at step {step}")
+    return values
 
 
 def _flags(found: RecordedEpisode, field: str, count: int) -> np.ndarray:

@@ -56,7 +56,7 @@ def hold_out(
     return frozenset(found)
 
 
-def place(
+def fill_shards(
     sizes_bytes: Mapping[str, int], held_out: frozenset[str], salt: str
 ) -> list[tuple[str, int, str]]:
     """Returns (split, shard, episode) of every episode, in the order of the shards.

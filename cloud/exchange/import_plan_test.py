@@ -51,17 +51,19 @@ def test_choice_and_order_follow_from_the_names_alone() -> None:
     backwards = dict(reversed(tasks.items()))
     held_out = import_plan.hold_out(tasks, splits, 0, "s")
     assert held_out == import_plan.hold_out(backwards, splits, 0, "s")
-    placed = import_plan.place(sizes, held_out, "s")
-    assert placed == import_plan.place(dict(reversed(sizes.items())), held_out, "s")
+    placed = import_plan.fill_shards(sizes, held_out, "s")
+    assert placed == import_plan.fill_shards(
+        dict(reversed(sizes.items())), held_out, "s"
+    )
     assert [name for *_, name in placed] != sorted(tasks)  # shuffled
     assert sorted(name for *_, name in placed) == sorted(tasks)
 
 
 def test_shards_are_full_before_there_are_more() -> None:
     sizes = dict.fromkeys(names(9), 100 * 1024 * 1024)
-    placed = import_plan.place(sizes, frozenset(names(1)), "s")
+    placed = import_plan.fill_shards(sizes, frozenset(names(1)), "s")
     shards = import_plan.group(placed)
-    counts = {place: len(members) for place, members in shards.items()}
+    counts = {shard: len(members) for shard, members in shards.items()}
     assert counts == {
         (TRAIN, 0): 2,
         (TRAIN, 1): 2,

@@ -164,8 +164,38 @@ def test_wrong_choice_is_an_error_about_its_flag(
     assert not (tmp_path / "data" / "arms").exists()
 
 
+def test_steps_that_are_a_sequence_are_read_like_a_dataset(tmp_path: Path) -> None:
+    whole = other_data.oxe_features()
+    features = tfds.features.FeaturesDict(
+        {"steps": tfds.features.Sequence(whole["steps"].feature)}
+    )
+    steps = other_data.oxe_steps(4)
+    source = other_data.write_rlds(
+        tmp_path / "arms", {"train": [steps, steps]}, features
+    )
+    episode = run(source, RLDS).episodes["arms-train-000001"]
+    wanted = np.array([s["observation"]["state"] for s in steps], np.float32)
+    np.testing.assert_array_equal(episode.steps["observation/state"], wanted)
+
+
+def test_many_tasks_are_said_to_be_many(tmp_path: Path) -> None:
+    episodes = [other_data.oxe_steps(2, pictures=False) for _ in range(60)]
+    for number, steps in enumerate(episodes):
+        for step in steps:
+            step["language_instruction"] = f"task {number}"
+    features = other_data.oxe_features(pictures=False)
+    source = other_data.write_rlds(tmp_path / "arms", {"train": episodes}, features)
+    done = run(source, RLDS)
+    said = list(importing.describe(done.manifest, done.report))
+    assert any(line.startswith("note: 59 tasks, and a model has") for line in said)
+
+
 def _nan(steps: list[dict[str, Any]]) -> None:
     steps[1]["observation"]["state"] = np.array([0.0, np.nan, 0.0])
+
+
+def _discount(steps: list[dict[str, Any]]) -> None:
+    steps[0]["discount"] = np.float32(2)
 
 
 def _last_in_the_middle(steps: list[dict[str, Any]]) -> None:
@@ -185,6 +215,7 @@ def _empty(steps: list[dict[str, Any]]) -> None:
             "observation/state: expected finite numbers of 32 bits, got nan at step 1, "
             "number 1",
         ),
+        (_discount, "discount: expected 0 to 1, got 2.0 at step 0"),
         (
             _last_in_the_middle,
             "is_last: expected true only at the last step, got also at step 1 of 4",
@@ -322,6 +353,19 @@ def test_second_camera_of_lerobot_can_be_named(tmp_path: Path) -> None:
     raw = done.episodes["arms-train-000001"].steps["observation/image"][2]
     wanted = other_data.picture(other_data.video_number(1, 2, CAMERAS[1]))
     assert np.abs(other_data.decode(raw) - wanted.astype(float)).mean() < 6
+
+
+def test_name_that_is_no_unicode_text_is_listed_without_what_it_hides(
+    tmp_path: Path,
+) -> None:
+    source = other_data.write_lerobot(tmp_path / "so101", [3, 3], videos=False)
+    info = source / "meta" / "info.json"
+    value = json.loads(info.read_text())
+    value["features"]["force\ud800"] = {"dtype": "float32", "shape": [1]}
+    info.write_text(json.dumps(value))
+    done = run(source)
+    stated = json.loads((done.folder / "import.json").read_bytes())
+    assert list(stated["not_carried_over"]) == ["force?"]
 
 
 def test_tasks_whose_column_pandas_named_are_read(tmp_path: Path) -> None:
@@ -524,4 +568,4 @@ def test_output_without_name_and_version_is_an_error_about_the_flag(
     output: str,
 ) -> None:
     with pytest.raises(SourceError, match="--output: expected a folder"):
-        importing.parse_place(f"file:///data/{output}")
+        importing.parse_output(f"file:///data/{output}")

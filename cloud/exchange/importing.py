@@ -15,7 +15,7 @@ import rich.console
 
 from base import canonical_json, durable_file, project_version, text_forms
 from base.digest import sha256_bytes, sha256_file
-from base.errors import printable
+from base.errors import printable, printable_lines
 from base.store import store
 from cloud.console import WorkProgress
 from cloud.curate import version_files, version_place
@@ -37,9 +37,11 @@ from rlds.spec import EpisodeSpec
 
 REPORT_FILE = "import.json"
 _SALT = "import"
+_MANY_TASKS = 50
+"""As the largest suite of our own has; free texts are often thousands."""
 _SHOWN = 10
 """Lines about episodes that are printed for each field; the report has all."""
-_PLACE = re.compile(
+_OUTPUT_FORM = re.compile(
     r"/(?P<dataset>[a-z][a-z0-9_]{0,63})/v(?P<version>\d+\.\d+\.\d+)/?$", re.ASCII
 )
 
@@ -125,11 +127,11 @@ def import_dataset(
         DatasetExistsError: other content is at the output.
         DiskError, OSError: a file cannot be read or written.
     """
-    dataset, number = parse_place(request.output_uri)
+    dataset, number = parse_output(request.output_uri)
     source = open_source(request.source, request.choice)
     facts = source.facts
     console.print(_describe_source(facts))
-    report = Report(facts, digest_files(request.source, facts), {}, [])
+    report = Report(facts, digest_files(request.source, facts, console), {}, [])
     naming = _make_naming(request, facts, dataset)
     with version_place.build_folder(request.output_uri) as build:
         spool = Spool(build / "spool")
@@ -138,20 +140,21 @@ def import_dataset(
             _print_lines(report, console)
             if not spool.episodes:
                 raise _nothing(request.source, report)
-            manifest = _write_version(request, naming, spool, report, build, number)
+            with WorkProgress(console, "write"):
+                manifest = _write_version(request, naming, spool, report, build, number)
         finally:
             spool.close()
         _settle(request.output_uri, build / "dataset", manifest, console)
     return manifest, report
 
 
-def parse_place(uri: str) -> tuple[str, str]:
+def parse_output(uri: str) -> tuple[str, str]:
     """Returns dataset and version of the folder of a version.
 
     Raises:
         SourceError: it has another form.
     """
-    match = _PLACE.search(uri)
+    match = _OUTPUT_FORM.search(uri)
     if match is None:
         raise SourceError(
             "--output",
@@ -162,19 +165,19 @@ def parse_place(uri: str) -> tuple[str, str]:
     return match["dataset"], match["version"]
 
 
-def digest_files(folder: pathlib.Path, facts: SourceFacts) -> str:
-    """Returns one digest of the names and bytes of all files that are read.
-
-    Raises:
-        SourceError: a file is missing.
-    """
+def digest_files(
+    folder: pathlib.Path, facts: SourceFacts, console: rich.console.Console
+) -> str:
+    """Returns one digest of the names and bytes of all files that are read."""
     listed = []
-    for path in sorted(facts.files):
-        try:
-            listed.append([str(path), sha256_file(folder / path)])
-        except OSError:
-            # Whoever reads it says which episodes are in it.
-            listed.append([printable(str(path)), "missing"])
+    with WorkProgress(console, "digest", len(facts.files), "files") as progress:
+        for done, path in enumerate(sorted(facts.files), 1):
+            try:
+                listed.append([printable(str(path)), sha256_file(folder / path)])
+            except OSError:
+                # Whoever reads it says which episodes are in it.
+                listed.append([printable(str(path)), "missing"])
+            progress.show(done, "")
     return sha256_bytes(canonical_json.encode(listed))
 
 
@@ -247,7 +250,7 @@ def _write_version(
             text_forms.count(len(tasks), "episode"),
         )
     sizes = {name: one.size_bytes for name, one in spool.episodes.items()}
-    placed = import_plan.place(sizes, held_out, _SALT)
+    placed = import_plan.fill_shards(sizes, held_out, _SALT)
     (build / "work").mkdir()
     results = spool.write_shards(build / "work", import_plan.group(placed))
     (build / "spool").unlink()
@@ -347,11 +350,17 @@ def to_json(report: Report) -> dict[str, object]:
         "format": facts.format,
         "name": printable(facts.name),
         "source_sha256": report.digest,
-        "described": dict(facts.described),
-        "splits": dict(facts.splits),
+        "described": {k: printable_lines(v) for k, v in facts.described.items()},
+        "splits": {printable(name): n for name, n in facts.splits.items()},
         "control_hz": facts.control_hz,
-        "taken": {field: list(names) for field, names in facts.taken.items()},
-        "not_carried_over": dict(facts.left_behind),
+        "taken": {
+            field: [printable(name) for name in names]
+            for field, names in facts.taken.items()
+        },
+        "not_carried_over": {
+            printable(name): printable(reason)
+            for name, reason in facts.left_behind.items()
+        },
         "left_out": {
             name: f"{error.source}: expected {error.expected}, got {error.got}"
             for name, error in sorted(report.left_out.items())
@@ -372,6 +381,11 @@ def describe(manifest: Manifest, report: Report) -> Iterator[str]:
     left_out = len(report.left_out)
     yield f"{len(manifest.episodes)} episodes carried over, {left_out} left out"
     held_out = manifest.tasks.get(VAL, {})
+    if len(manifest.tasks.get(TRAIN, {})) > _MANY_TASKS:
+        yield (
+            f"note: {len(manifest.tasks[TRAIN])} tasks, and a model has an input for "
+            "each one; --task=NAME makes them one"
+        )
     few = [t for t in manifest.tasks.get(TRAIN, {}) if held_out.get(t, 0) < FEWEST]
     if few:
         yield (

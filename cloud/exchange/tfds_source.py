@@ -430,7 +430,7 @@ def _flatten(feature: Any, prefix: str = "") -> Iterator[tuple[str, Feature]]:  
     if isinstance(feature, tfds.features.FeaturesDict):
         for name in feature:
             yield from _flatten(feature[name], f"{prefix}{name}/")
-    elif isinstance(feature, tfds.features.Dataset):
+    elif _holds_steps(feature):
         yield from _flatten(feature.feature, prefix)
     else:
         yield prefix.removesuffix("/"), _classify(feature)
@@ -464,7 +464,7 @@ def _classify(feature: Any) -> Feature:  # noqa: ANN401 - TFDS has no types
 def _reduce(feature: Any, paths: tuple[str, ...]) -> Any:  # noqa: ANN401
     """Returns the features with only these paths, so that nothing else is decoded."""
     _, tfds = quiet_tensorflow.load()
-    if isinstance(feature, tfds.features.Dataset):
+    if _holds_steps(feature):
         # The same bytes, decoded as a whole and not step by step.
         return tfds.features.Sequence(_reduce(feature.feature, paths))
     if not isinstance(feature, tfds.features.FeaturesDict):
@@ -479,6 +479,14 @@ def _reduce(feature: Any, paths: tuple[str, ...]) -> Any:  # noqa: ANN401
         if inner:
             kept[name] = _reduce(feature[name], inner)
     return tfds.features.FeaturesDict(kept)
+
+
+def _holds_steps(feature: Any) -> bool:  # noqa: ANN401 - TFDS has no types
+    """Whether a feature lists structures: a dataset does, and a sequence of old."""
+    _, tfds = quiet_tensorflow.load()
+    return isinstance(feature, tfds.features.Sequence) and isinstance(
+        feature.feature, tfds.features.FeaturesDict
+    )
 
 
 def _skip_pictures(feature: Any) -> Any:  # noqa: ANN401 - TFDS has no types
