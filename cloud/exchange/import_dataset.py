@@ -135,12 +135,7 @@ def main(argv: list[str]) -> int:
         console.print(line)
     console.print(_table(manifest))
     console.print(f"dataset {manifest_format.digest(manifest)} at {output_uri}")
-    folder = locations.format_location(output_uri)
-    senses = " --nosenses" if report.sizes is not None and report.sizes.image else ""
-    console.print(
-        f"next: ./bazelw run //cloud:train -- --dataset={folder} "
-        f"--environment=none{senses}"
-    )
+    console.print(f"next: {importing.suggest_training(manifest, report, output_uri)}")
     return 0
 
 

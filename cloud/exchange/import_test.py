@@ -347,6 +347,21 @@ def test_lerobot_dataset_is_carried_over_with_the_pictures_of_each_frame(
     assert done.lines == []
 
 
+def test_training_on_degrees_is_suggested_with_their_range(tmp_path: Path) -> None:
+    def in_degrees(index: int, columns: Frames) -> None:
+        columns["action"][:, 0] = np.linspace(-90, 110, len(columns["action"]))
+        columns["action"][:, 1] = 5
+
+    source = other_data.write_lerobot(tmp_path / "so101", [3, 3], change=in_degrees)
+    done = run(source)
+    uri = done.folder.as_uri()
+    said = importing.suggest_training(done.manifest, done.report, uri)
+    assert said == (
+        f"./bazelw run //cloud:train -- --dataset={done.folder} --environment=none "
+        "--nosenses --action_minimum=-92,4.95 --action_maximum=112,5.05"
+    )
+
+
 def test_second_camera_of_lerobot_can_be_named(tmp_path: Path) -> None:
     source = other_data.write_lerobot(tmp_path / "so101", [3, 3])
     done = run(source, Choice(camera="wrist"))

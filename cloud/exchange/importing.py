@@ -17,6 +17,7 @@ from base import canonical_json, durable_file, project_version, text_forms
 from base.digest import sha256_bytes, sha256_file
 from base.errors import printable, printable_lines
 from base.store import store
+from cloud import locations
 from cloud.console import WorkProgress
 from cloud.curate import version_files, version_place
 from cloud.curate.plan import TRAIN, VAL, Placement, Plan
@@ -37,6 +38,7 @@ from rlds.spec import EpisodeSpec
 
 REPORT_FILE = "import.json"
 _SALT = "import"
+_ACTION = "proposed_action"
 _MANY_TASKS = 50
 """As the largest suite of our own has; free texts are often thousands."""
 _SHOWN = 10
@@ -393,6 +395,32 @@ def describe(manifest: Manifest, report: Report) -> Iterator[str]:
             f"episodes are held out, too few for a verdict; --held_out={FEWEST} holds "
             "out more"
         )
+
+
+def suggest_training(manifest: Manifest, report: Report, uri: str) -> str:
+    """Returns the command that trains on the version.
+
+    A package needs limits for its actions. Where those of the data are not within the
+    usual ones, the command states their range, for whoever knows the robot to narrow.
+    """
+    parts = [
+        f"./bazelw run //cloud:train -- --dataset={locations.format_location(uri)}",
+        "--environment=none",
+    ]
+    if report.sizes is not None and report.sizes.image:
+        parts.append("--nosenses")
+    actions = manifest.statistics[_ACTION]
+    if min(actions.min) < -1 or max(actions.max) > 1:
+        low, high = zip(*map(_widen, actions.min, actions.max), strict=True)
+        parts.append(f"--action_minimum={','.join(f'{one:.4g}' for one in low)}")
+        parts.append(f"--action_maximum={','.join(f'{one:.4g}' for one in high)}")
+    return " ".join(parts)
+
+
+def _widen(low: float, high: float) -> tuple[float, float]:
+    """Returns a range a hundredth wider at each end, of which one is never empty."""
+    margin = (high - low or abs(high) or 1.0) / 100
+    return low - margin, high + margin
 
 
 def _describe_source(facts: SourceFacts) -> str:
