@@ -324,7 +324,10 @@ def _read_specs() -> Mapping[str, RobotSpec]:
     """Reads what a package of a channel must fit, before any robot is driven."""
     if not (run_flags.CHANNEL.value or run_flags.OFFLINE.value):
         return {}
-    return {name: registry.read_spec(name) for name in run_flags.ROBOT.value}
+    return {
+        name: camera_flags.add_to(registry.read_spec(name))
+        for name in run_flags.ROBOT.value
+    }
 
 
 def _open_driver(robots: Mapping[str, RobotSpec], starts: StartCount) -> Driver:

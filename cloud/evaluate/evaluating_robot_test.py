@@ -61,3 +61,14 @@ def test_sizes_of_another_robot_are_named() -> None:
         " has, got 7 and 7; train on a dataset of this robot, or name another "
         "--environment; none if no simulator has the dataset's robot"
     )
+
+
+def test_robot_without_the_cameras_of_the_dataset_is_refused_unless_nobody_sees() -> (
+    None
+):
+    seen = EpisodeSpec(39, 4, cameras=("front",))
+    assert require_fit(trials("reach-v3"), seen).robot_model == "sawyer"
+    with pytest.raises(UnsuitableRobotError) as e:
+        evaluating_robot.require_fit(trials("reach-v3"), "lab 0.1.0", seen, sees=True)
+    assert "a robot that has observation/image_front" in str(e.value)
+    assert "--nosenses" in str(e.value)

@@ -150,6 +150,7 @@ def _list_programs(home: Path) -> list[Program]:
     keys = robot_flags.hand_on_keys()
     robot = f"--robot={ROBOT.value}"
     name = [f"--robot_id={ROBOT_ID.value}"] if ROBOT_ID.value else []
+    cameras = camera_flags.hand_on()
     pace = [f"--pace={PACE.value}"] if PACE.value else []
     consent = ["--consent"] if CONSENT.value else []
     rules = [
@@ -164,7 +165,7 @@ def _list_programs(home: Path) -> list[Program]:
         Program(
             "control",
             "edge.processes.control",
-            (*own, *keys, robot, *camera_flags.hand_on(), *pace, *rules),
+            (*own, *keys, robot, *cameras, *pace, *rules),
             10.0,
         ),
         # It shares the last episode first.
@@ -180,7 +181,7 @@ def _list_programs(home: Path) -> list[Program]:
             Program(
                 "update",
                 "edge.processes.update",
-                (*own, *keys, *name, robot, channel, *rounds),
+                (*own, *keys, *name, robot, *cameras, channel, *rounds),
                 5.0,
             )
         )

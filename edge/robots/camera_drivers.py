@@ -66,6 +66,22 @@ def parse(text: str) -> NamedCamera:
     Raises:
         CameraError: it has another form, or what it needs is not installed.
     """
+    camera, source = read(text)
+    if source == _SIMULATED:
+        return NamedCamera(camera, lambda: SimulatedCamera(camera))
+    if matched := _PI.fullmatch(source):
+        number, library = int(matched[1] or 0), _load("picamera2", "apt's package")
+        return NamedCamera(camera, lambda: PiCamera(camera, number, library))
+    opencv = _load("cv2", "opencv-python-headless")
+    return NamedCamera(camera, lambda: V4l2Camera(camera, source, opencv))
+
+
+def read(text: str) -> tuple[Camera, str]:
+    """Reads what `--camera` says: the camera, and its source. Nothing is imported.
+
+    Raises:
+        CameraError: it has another form.
+    """
     name, equals, rest = text.partition("=")
     source, *more = rest.split(",")
     width, height, hz = _DEFAULT
@@ -82,14 +98,8 @@ def parse(text: str) -> NamedCamera:
         camera = Camera(name, width, height, hz)
     except ValueError as e:
         raise _wrong("a camera that can be", str(e)) from e
-    if source == _SIMULATED:
-        return NamedCamera(camera, lambda: SimulatedCamera(camera))
-    if matched := _PI.fullmatch(source):
-        number, library = int(matched[1] or 0), _load("picamera2", "apt's package")
-        return NamedCamera(camera, lambda: PiCamera(camera, number, library))
-    if _V4L2.fullmatch(source):
-        opencv = _load("cv2", "opencv-python-headless")
-        return NamedCamera(camera, lambda: V4l2Camera(camera, source, opencv))
+    if source == _SIMULATED or _PI.fullmatch(source) or _V4L2.fullmatch(source):
+        return camera, source
     raise _wrong(HELP, f"the source {source!r} in {text!r}")
 
 

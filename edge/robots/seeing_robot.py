@@ -8,7 +8,14 @@ from edge.errors import CameraError
 from edge.robots.camera import CameraThread
 from edge.robots.camera_drivers import NamedCamera
 from edge.robots.clock import Clock
-from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
+from edge.robots.robot import (
+    Camera,
+    Observation,
+    Robot,
+    RobotSpec,
+    Transition,
+    Vector,
+)
 
 FIRST_PICTURE_S: Final = 5.0
 """How long a robot waits for its cameras when it is opened: a USB camera takes two
@@ -36,13 +43,7 @@ class SeeingRobot:
         Raises:
             CameraError: two cameras have one name.
         """
-        own = robot.spec.cameras
-        try:
-            self._spec = replace(
-                robot.spec, cameras=(*own, *(one.camera for one in cameras))
-            )
-        except ValueError as e:
-            raise CameraError("--camera", "cameras of different names", e) from e
+        self._spec = add_cameras(robot.spec, [one.camera for one in cameras])
         self._robot = robot
         self._threads = [
             CameraThread(one.camera, one.make(), robot.clock, tell) for one in cameras
@@ -97,3 +98,15 @@ class SeeingRobot:
             if (newest := thread.newest) is not None:
                 pictures[thread.camera.name] = newest
         return replace(sensed, pictures=pictures)
+
+
+def add_cameras(spec: RobotSpec, cameras: Sequence[Camera]) -> RobotSpec:
+    """A robot's properties with cameras beside its own.
+
+    Raises:
+        CameraError: two cameras have one name.
+    """
+    try:
+        return replace(spec, cameras=(*spec.cameras, *cameras))
+    except ValueError as e:
+        raise CameraError("--camera", "cameras of different names", e) from e

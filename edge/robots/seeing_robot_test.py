@@ -9,8 +9,8 @@ from edge.errors import CameraError
 from edge.robots.camera_drivers import NamedCamera, parse
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Camera, Observation
-from edge.robots.seeing_robot import SeeingRobot
-from edge.robots.simulated_point import SimulatedPoint
+from edge.robots.seeing_robot import SeeingRobot, add_cameras
+from edge.robots.simulated_point import SPEC, SimulatedPoint
 
 FORWARD = np.ones(1, np.float32)
 
@@ -70,5 +70,8 @@ def test_robot_that_can_be_looked_at_while_it_stands_still_can_be() -> None:
 
 
 def test_two_cameras_of_one_name_are_refused() -> None:
+    with pytest.raises(CameraError, match="different names"):
+        add_cameras(SPEC, [GONE.camera, GONE.camera])
+    assert add_cameras(SPEC, [GONE.camera]).cameras == (GONE.camera,)
     with pytest.raises(CameraError, match="different names"):
         SeeingRobot(SimulatedPoint(SimulatedClock(0)), [GONE, GONE], lambda line: None)
