@@ -307,6 +307,7 @@ def _row(name: str, task: str, sizes: EpisodeSpec) -> schema.Row:
         "state_size": sizes.state_size,
         "action_size": sizes.action_size,
         "has_image": sizes.image,
+        "cameras": "",
         "audio_size": sizes.audio_size,
     }
 

@@ -27,7 +27,9 @@ from cloud.exchange import lerobot_layout
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 
-CAMERA = "observation.images.camera"
+UNNAMED = "camera"
+"""LeRobot's name of a camera that has none here."""
+_PICTURE = "observation/image"
 _CHUNK = 1000  # files
 _DATA_MB, _VIDEO_MB = 100, 200
 _MB = 1024 * 1024
@@ -71,14 +73,15 @@ class LerobotWriter:
         self._tasks: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
         self._moments: dict[str, list[Moments]] = {name: [] for name in _STATISTICS}
-        self._pixels: list[np.ndarray] = []
+        self._cameras = [
+            _Camera(field.name, folder)
+            for field in spec.step_fields()
+            if field.dtype == "jpeg"
+        ]
         self._splits: dict[str, list[int]] = {}
         self._frames = 0
         self._data: _Numbered | None = None
         self._writer: pq.ParquetWriter | None = None
-        self._video: _Video | None = None
-        self._video_file = 0
-        self._size: tuple[int, int] | None = None
 
     def add(self, episode: Episode, split: str) -> None:
         """Adds one episode; those of a split follow each other.
@@ -101,8 +104,8 @@ class LerobotWriter:
         }
         place = self._write_frames(episode, index, number)
         row |= {"data/chunk_index": place[0], "data/file_index": place[1]}
-        if self._spec.image:
-            row |= self._write_pictures(episode)
+        for camera in self._cameras:
+            row |= camera.write(episode, self._fps)
         for name, field in _STATISTICS.items():
             self._moments[name].append(feature_statistics.measure(episode.steps[field]))
         self._rows.append(row)
@@ -113,10 +116,10 @@ class LerobotWriter:
         """Writes the list of episodes, the tasks, statistics and the description."""
         if self._writer is not None:
             self._writer.close()
-        if self._video is not None:
-            self._video.close()
+        for camera in self._cameras:
+            camera.close()
         (self._folder / "meta").mkdir(parents=True)
-        path = self._path(lerobot_layout.EPISODES_PATH, 0)
+        path = _make_path(self._folder, lerobot_layout.EPISODES_PATH, 0)
         pq.write_table(pa.Table.from_pylist(self._rows), path)
         self._write_tasks()
         self._write_json(lerobot_layout.STATS_FILE, self._statistics())
@@ -150,37 +153,13 @@ class LerobotWriter:
             self._writer = None
         if self._writer is None:
             number = 0 if self._data is None else self._data.number + 1
-            path = self._path(lerobot_layout.DATA_PATH, number)
+            path = _make_path(self._folder, lerobot_layout.DATA_PATH, number)
             self._data = _Numbered(number)
             self._writer = pq.ParquetWriter(path, table.schema)
         assert self._data is not None, "a file is open"
         self._writer.write_table(table)
         self._data.size_bytes += table.nbytes
         return divmod(self._data.number, _CHUNK)
-
-    def _write_pictures(self, episode: Episode) -> dict[str, Any]:
-        if self._video is not None and self._video.size_bytes > _VIDEO_MB * _MB:
-            self._video.close()
-            self._video, self._video_file = None, self._video_file + 1
-        images = episode.steps["observation/image"]
-        if self._size is None:
-            self._size = _decode(images[0], None).size
-        if self._video is None:
-            path = self._path(lerobot_layout.VIDEO_PATH, self._video_file)
-            self._video = _Video(path, self._fps, self._size)
-        begin = self._video.frames
-        for step, image in enumerate(images):
-            frame = _decode(image, self._size)
-            self._video.add(frame)
-            if step == 0:  # enough for a normalisation
-                self._pixels.append(np.asarray(frame, np.float64) / 255.0)
-        chunk, number = divmod(self._video_file, _CHUNK)
-        return {
-            f"videos/{CAMERA}/chunk_index": chunk,
-            f"videos/{CAMERA}/file_index": number,
-            f"videos/{CAMERA}/from_timestamp": begin / self._fps,
-            f"videos/{CAMERA}/to_timestamp": self._video.frames / self._fps,
-        }
 
     def _write_tasks(self) -> None:
         """Writes the tasks as pandas does: their text is the index of the table."""
@@ -216,17 +195,8 @@ class LerobotWriter:
                 "std": list(merged.std),
                 "count": [merged.count],
             }
-        if self._pixels:
-            flat = np.concatenate([one.reshape(-1, 3) for one in self._pixels])
-            found[CAMERA] = {
-                key: value.reshape(3, 1, 1).tolist()
-                for key, value in (
-                    ("min", flat.min(axis=0)),
-                    ("max", flat.max(axis=0)),
-                    ("mean", flat.mean(axis=0)),
-                    ("std", flat.std(axis=0)),
-                )
-            } | {"count": [len(self._pixels)]}
+        for camera in self._cameras:
+            found[camera.key] = camera.statistics()
         return found
 
     def _info(self) -> dict[str, Any]:
@@ -239,8 +209,8 @@ class LerobotWriter:
         }
         if self._all_known:
             features["next.success"] = _feature("bool", 1)
-        if self._size is not None:
-            features[CAMERA] = self._video_feature(self._size)
+        for camera in self._cameras:
+            features[camera.key] = camera.feature(self._fps)
         features["timestamp"] = _feature("float32", 1)
         for name in ("frame_index", "episode_index", "index", "task_index"):
             features[name] = _feature("int64", 1)
@@ -259,34 +229,9 @@ class LerobotWriter:
                 for split, members in self._splits.items()
             },
             "data_path": lerobot_layout.DATA_PATH,
-            "video_path": lerobot_layout.VIDEO_PATH if self._size else None,
+            "video_path": lerobot_layout.VIDEO_PATH if self._cameras else None,
             "features": features,
         }
-
-    def _video_feature(self, size: tuple[int, int]) -> dict[str, Any]:
-        width, height = size
-        return {
-            "dtype": "video",
-            "shape": [height, width, 3],
-            "names": ["height", "width", "channels"],
-            "info": {
-                "video.height": height,
-                "video.width": width,
-                "video.codec": "h264",
-                "video.pix_fmt": _pixel_format(size),
-                "video.is_depth_map": False,
-                "video.fps": self._fps,
-                "video.channels": 3,
-                "has_audio": False,
-            },
-        }
-
-    def _path(self, template: str, number: int) -> pathlib.Path:
-        chunk, file = divmod(number, _CHUNK)
-        text = template.format(chunk_index=chunk, file_index=file, video_key=CAMERA)
-        path = self._folder / text
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
         text = json.dumps(value, indent=4, ensure_ascii=False)
@@ -299,6 +244,89 @@ class _Numbered:
     def __init__(self, number: int) -> None:
         self.number = number
         self.size_bytes = 0
+
+
+class _Camera:
+    """The videos of one camera.
+
+    Attributes:
+        key: LeRobot's name of it.
+    """
+
+    def __init__(self, field: str, folder: pathlib.Path) -> None:
+        name = field.removeprefix(_PICTURE).removeprefix("_") or UNNAMED
+        self.key = f"observation.images.{name}"
+        self._field = field
+        self._folder = folder
+        self._video: _Video | None = None
+        self._number = 0
+        self._size: tuple[int, int] | None = None
+        self._pixels: list[np.ndarray] = []
+
+    def write(self, episode: Episode, fps: float) -> dict[str, Any]:
+        """Appends the pictures of an episode; returns where they are."""
+        if self._video is not None and self._video.size_bytes > _VIDEO_MB * _MB:
+            self.close()
+            self._video, self._number = None, self._number + 1
+        images = episode.steps[self._field]
+        if self._size is None:
+            self._size = _decode(images[0], None).size
+        if self._video is None:
+            template = lerobot_layout.VIDEO_PATH
+            path = _make_path(self._folder, template, self._number, self.key)
+            self._video = _Video(path, fps, self._size)
+        begin = self._video.frames
+        for step, image in enumerate(images):
+            frame = _decode(image, self._size)
+            self._video.add(frame)
+            if step == 0:  # enough for a normalisation
+                self._pixels.append(np.asarray(frame, np.float64) / 255.0)
+        chunk, number = divmod(self._number, _CHUNK)
+        return {
+            f"videos/{self.key}/chunk_index": chunk,
+            f"videos/{self.key}/file_index": number,
+            f"videos/{self.key}/from_timestamp": begin / fps,
+            f"videos/{self.key}/to_timestamp": self._video.frames / fps,
+        }
+
+    def close(self) -> None:
+        """Ends the file that is being written, if there is one."""
+        if self._video is not None:
+            self._video.close()
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns them of the first picture of each episode, by channel, 0 to 1."""
+        flat = np.concatenate([one.reshape(-1, 3) for one in self._pixels])
+        found = {
+            key: value.reshape(3, 1, 1).tolist()
+            for key, value in (
+                ("min", flat.min(axis=0)),
+                ("max", flat.max(axis=0)),
+                ("mean", flat.mean(axis=0)),
+                ("std", flat.std(axis=0)),
+            )
+        }
+        return {**found, "count": [len(self._pixels)]}
+
+    def feature(self, fps: float) -> dict[str, Any]:
+        """Returns the description of the camera."""
+        assert self._size is not None, "there is an episode"
+        width, height = self._size
+        return {
+            "dtype": "video",
+            "shape": [height, width, 3],
+            "names": ["height", "width", "channels"],
+            "info": {
+                "video.height": height,
+                "video.width": width,
+                "video.codec": "h264",
+                "video.pix_fmt": _pixel_format(self._size),
+                "video.is_depth_map": False,
+                "video.fps": fps,
+                "video.channels": 3,
+                "has_audio": False,
+            },
+        }
 
 
 class _Video:
@@ -340,6 +368,16 @@ class _Video:
         for packet in packets:
             self.size_bytes += packet.size
             self._container.mux(packet)
+
+
+def _make_path(
+    folder: pathlib.Path, template: str, number: int, key: str = ""
+) -> pathlib.Path:
+    """Returns the path of a numbered file, whose folder is there."""
+    chunk, file = divmod(number, _CHUNK)
+    path = folder / template.format(chunk_index=chunk, file_index=file, video_key=key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _pixel_format(size: tuple[int, int]) -> str:

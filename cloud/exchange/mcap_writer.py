@@ -17,7 +17,6 @@ from rlds.episode import Episode
 
 METADATA = "episode"
 _NS_PER_S = 1_000_000_000
-_IMAGE = "observation/image"
 _VALUES = {
     "title": "continuon.Values",
     "type": "object",
@@ -56,12 +55,16 @@ def write(path: pathlib.Path, episode: Episode) -> None:
         }
         writer.add_metadata(METADATA, own)
         topics = _register(writer, episode)
+        fields = episode.spec.step_fields()
+        pictures = {field.name for field in fields if field.dtype == "jpeg"}
         times_ns = episode.steps["t_monotonic_ns"]
         for step in range(episode.num_steps):
             time_ns = int(times_ns[step])
             for name, channel in topics.items():
-                value = _message(name, episode.steps[name][step], time_ns)
-                writer.add_message(channel, time_ns, value, time_ns, sequence=step)
+                value = episode.steps[name][step]
+                write = _show if name in pictures else _state
+                data = write(value, time_ns)
+                writer.add_message(channel, time_ns, data, time_ns, sequence=step)
         writer.finish()
 
 
@@ -76,24 +79,26 @@ def _register(writer: Writer, episode: Episode) -> dict[str, int]:
         field.name: writer.register_channel(
             f"/{field.name}",
             "json",
-            picture if field.name == _IMAGE else values,
+            picture if field.dtype == "jpeg" else values,
             {"unit": field.unit, "description": field.doc},
         )
         for field in episode.spec.step_fields()
     }
 
 
-def _message(name: str, value: Any, time_ns: int) -> bytes:  # noqa: ANN401 - numpy
-    if name == _IMAGE:
-        seconds, rest_ns = divmod(time_ns, _NS_PER_S)
-        return json.dumps(
-            {
-                "timestamp": {"sec": seconds, "nsec": rest_ns},
-                "frame_id": "camera",
-                "data": base64.b64encode(value).decode(),
-                "format": "jpeg",
-            }
-        ).encode()
+def _show(picture: bytes, time_ns: int) -> bytes:
+    seconds, rest_ns = divmod(time_ns, _NS_PER_S)
+    return json.dumps(
+        {
+            "timestamp": {"sec": seconds, "nsec": rest_ns},
+            "frame_id": "camera",
+            "data": base64.b64encode(picture).decode(),
+            "format": "jpeg",
+        }
+    ).encode()
+
+
+def _state(value: Any, _: int) -> bytes:  # noqa: ANN401 - numpy
     # A number of 32 bits is the same again after the digits that Python writes.
     return json.dumps({"values": np.asarray(value).reshape(-1).tolist()}).encode()
 
