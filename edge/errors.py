@@ -35,7 +35,8 @@ class UnknownRobotError(EdgeError):
         super().__init__(
             "--robot",
             "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, "
-            "so101-sim:TASK, gym:ENV_ID, replay:PATH, FILE.py:CLASS or MODULE:CLASS",
+            "so101-sim: so101-camera:TASK, gym:ENV_ID, replay:PATH, FILE.py:CLASS "
+            "or MODULE:CLASS",
             repr(name),
             remedy,
         )

@@ -43,7 +43,7 @@ _ENVIRONMENTS = """
     discrete double env environment freeway frozen half hero inverted lake lander lunar
     maze mountain pinball pole pong pusher qbert racing raid reacher river seaquest
     skiing space standup taxi tennis toy video walking benchmark blind drawn line bin
-    hardcore slippery phys2d tabular walker2d
+    hardcore slippery phys2d tabular walker2d camera
     kitchen desk table lab room indoor outdoor garage workshop office field floor hall
     corridor bench site world scene track
 """

@@ -16,17 +16,16 @@ all its seven values are zero; each object's readings go missing independently.
 Positions have normal noise of `NOISE_M` per axis, drawn again for every reading.
 Everything depends only on the episode's seed.
 
-`SceneView` shows the true state to the expert that drives such a robot, while the
-recording holds what the sensors read.
+`scene_view.py` shows the true state to the expert that drives such a robot.
 """
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
 
 from edge.robots.clock import Clock
-from edge.robots.robot import Observation, Policy, Robot, RobotSpec, Transition, Vector
+from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
+from edge.robots.scene_view import WatchedObservation
 
 DELAY_STEPS = 3
 MISSING_SHARE = 0.5
@@ -40,17 +39,6 @@ _PREVIOUS_FRAME = slice(18, 36)
 _SENSOR_STREAM = 0x5E4505
 """Given to the generator with the seed, so that the sensors and the noise on actions,
 which begin with the same seed, draw different numbers."""
-
-
-@dataclass(frozen=True)
-class WatchedObservation(Observation):
-    """An observation together with the true state of the scene.
-
-    Attributes:
-        scene: [state_size] f32, the true state.
-    """
-
-    scene: Vector
 
 
 class PoorSensorsRobot:
@@ -104,34 +92,6 @@ class PoorSensorsRobot:
         return WatchedObservation(
             state, seen.t_monotonic_ns, seen.state, pictures=seen.pictures
         )
-
-
-class SceneView:
-    """Shows a policy the scene instead of the readings; see `Policy`."""
-
-    def __init__(self, policy: Policy) -> None:
-        """Wraps the policy that sees the scene."""
-        self._policy = policy
-
-    def reset(self, task: str) -> None:
-        """See `Policy.reset`."""
-        self._policy.reset(task)
-
-    def propose(self, observation: Observation) -> Vector:
-        """The policy's action for the scene.
-
-        Raises:
-            TypeError: the observation does not come from a `PoorSensorsRobot`.
-        """
-        if not isinstance(observation, WatchedObservation):
-            raise TypeError(
-                "expert of a metaworld-poor robot: expected an observation with its"
-                f" scene, got {type(observation).__name__}; open robot and expert by"
-                " the same name"
-            )
-        seen = Observation(observation.scene, observation.t_monotonic_ns)
-        action: Vector = self._policy.propose(seen)
-        return action
 
 
 def degrade_reading(now: Vector, before: Vector, random: np.random.Generator) -> Vector:

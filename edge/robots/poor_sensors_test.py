@@ -5,8 +5,9 @@ import pytest
 
 from edge.robots import poor_sensors, registry
 from edge.robots.clock import SimulatedClock
-from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, SceneView, WatchedObservation
+from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M
 from edge.robots.robot import Observation
+from edge.robots.scene_view import SceneView, WatchedObservation
 from edge.testing.simulated_episodes import ControlStep, EpisodeResult, drive
 
 TASK = "pick-place-v3"

