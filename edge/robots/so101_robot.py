@@ -55,6 +55,10 @@ _JOINTS: Final = (
     "wrist_flex",
     "wrist_roll",
 )
+_CARRYING: Final = ("LIFT", "TRAVERSE", "LOWER")
+_LOST_M: Final = 0.04
+"""How far the hand is above the middle of a block that it does not hold; one that it
+holds is 1.5 cm below it."""
 _HAND, _BLOCK, _GOAL = slice(11, 14), slice(14, 17), slice(17, 20)
 
 
@@ -179,7 +183,8 @@ class So101Robot:
 class So101Expert:
     """The expert that the package ships for the task; a `Policy`.
 
-    It knows where block and goal are, as the whole state says.
+    It knows where block and goal are, as the whole state says. The package's own goes on
+    without a block that slipped; this one begins again, and so shows how that is done.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -203,10 +208,18 @@ class So101Expert:
     def propose(self, observation: Observation) -> Vector:
         """The expert's action for an observation, [4] f32."""
         state = observation.state
+        if self._has_lost(state):
+            self._expert.reset()
         found = self._expert.act(state[_HAND], state[_BLOCK], state[_GOAL])
         action: Vector = np.array(found, np.float32)
         action[:3] *= self._speed
         return action
+
+    def _has_lost(self, state: Vector) -> bool:
+        """Whether the hand carries nothing where it should, or all is done in vain."""
+        name = self._expert.phase.name
+        above_m = float(state[_HAND][2] - state[_BLOCK][2])
+        return name == "DONE" or (name in _CARRYING and above_m > _LOST_M)
 
 
 def _load(module: str) -> ModuleType:
