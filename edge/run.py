@@ -128,6 +128,7 @@ def _run_episodes(starts: StartCount) -> None:
             task = trial.robot.spec.task
             result = _run(trial, driver, records, actions)
             tally.add(task, result)
+            tally.keep_limits(trial.robot.spec)
             starts.clear()
             progress.show(task, trial.number + 1, tally.successes(task))
             if not _hear_actor(trial, result):

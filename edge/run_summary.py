@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from edge.control.control_step import ControlStep, StepRecorder
 from edge.control.loop import EpisodeResult
 from edge.control.step_times import StepTimes, TimeHistogram
-from release.run_summary import RunSummary, Spread, TaskOutcome
+from edge.robots.robot import RobotSpec
+from release.run_summary import ActionRange, RunSummary, Spread, TaskOutcome
 
 _TIMES = {
     "latency": "step latency",
@@ -97,6 +98,7 @@ class RunTally:
         self._safety_violations = 0
         self._clamped_steps = 0
         self._is_packages_own = True
+        self._action_limits: dict[str, ActionRange] = {}
 
     @property
     def episodes(self) -> int:
@@ -122,6 +124,11 @@ class RunTally:
         self._missed_deadlines += result.missed_deadlines
         self._safety_violations += result.safety_violations
         self._clamped_steps += result.clamped_steps
+
+    def keep_limits(self, robot: RobotSpec) -> None:
+        """Keeps what a robot that is driven accepts, for the summary."""
+        limits = ActionRange(robot.action_minimum, robot.action_maximum)
+        self._action_limits[robot.task] = limits
 
     def successes(self, task: str) -> int | None:
         """Counts the episodes of `task` that fulfilled it so far; None if not known."""
@@ -156,6 +163,7 @@ class RunTally:
             seconds=seconds,
             timing=spread_times(self._times),
             stop_rules=dict(self._stop_rules),
+            action_limits=dict(self._action_limits),
         )
 
 

@@ -5,9 +5,10 @@ import pytest
 
 from edge.control.loop import EpisodeResult
 from edge.control.step_times import StepTimes
+from edge.robots.simulated_point import SPEC
 from edge.run_summary import RunTally, format_table
 from release import run_summary
-from release.run_summary import RunSummary, Spread, TaskOutcome
+from release.run_summary import ActionRange, RunSummary, Spread, TaskOutcome
 from rlds.spec import StopRule
 
 
@@ -121,6 +122,16 @@ def test_unknown_success_is_not_counted_as_a_failure() -> None:
         "task      episodes  success  mean steps",
         "reach-v3         1        -        50.0",
     ]
+
+
+def test_summary_says_what_the_robot_of_each_task_accepts() -> None:
+    tally = RunTally()
+    for _ in range(2):
+        tally.add(SPEC.task, result(True, 5, 100))
+        tally.keep_limits(SPEC)
+    found = tally.summary(None, seconds=1.0)
+    limits = ActionRange(SPEC.action_minimum, SPEC.action_maximum)
+    assert found.action_limits == {SPEC.task: limits}
 
 
 def test_summary_without_an_episode_is_refused() -> None:

@@ -29,7 +29,8 @@ _KEYS = (
     "steps",
     "seconds",
 )
-_OPTIONAL_KEYS = ("stop_rules", "timing_us")
+_OPTIONAL_KEYS = ("action_limits", "stop_rules", "timing_us")
+_LIMITS_KEYS = ("minimum", "maximum")
 _SPREAD_KEYS = ("p50", "p99", "worst")
 _TASK_KEYS = ("episodes", "successes", "success", "mean_steps")
 _PROGRESS_KEYS = ("schema_version", "episodes_done", "episodes")
@@ -72,6 +73,19 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class ActionRange:
+    """What a robot accepts as an action.
+
+    Attributes:
+        minimum: lowest value of each component, in the robot's unit.
+        maximum: highest value of each.
+    """
+
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """The results of one run of the robot's program, over all its episodes.
 
@@ -92,6 +106,8 @@ class RunSummary:
             from before these were measured.
         stop_rules: how many episodes each stop rule ended, by its name; those that
             ended none are left out.
+        action_limits: what the robot of each task accepts as an action, by task; empty
+            in a file from before these were written.
     """
 
     package_digest: str | None
@@ -105,6 +121,7 @@ class RunSummary:
     seconds: float
     timing: Mapping[str, Spread] = field(default_factory=dict)
     stop_rules: Mapping[str, int] = field(default_factory=dict)
+    action_limits: Mapping[str, ActionRange] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Returns the canonical bytes of the summary, with rounded numbers.
@@ -124,6 +141,11 @@ class RunSummary:
             }
         if self.stop_rules:
             optional["stop_rules"] = dict(self.stop_rules)
+        if self.action_limits:
+            optional["action_limits"] = {
+                task: {"minimum": list(one.minimum), "maximum": list(one.maximum)}
+                for task, one in self.action_limits.items()
+            }
         return canonical_json.encode(
             {
                 **optional,
@@ -212,6 +234,7 @@ def parse(raw: bytes, source: Source) -> RunSummary:
         seconds=fields.number("seconds"),
         timing=_parse_timing(fields) if fields.has("timing_us") else {},
         stop_rules=_parse_stop_rules(fields) if fields.has("stop_rules") else {},
+        action_limits=_parse_limits(fields) if fields.has("action_limits") else {},
     )
 
 
@@ -220,6 +243,16 @@ def _parse_timing(fields: Fields) -> dict[str, Spread]:
         name: Spread(row.number("p50"), row.number("p99"), row.number("worst"))
         for name, row in fields.named("timing_us", _SPREAD_KEYS).items()
     }
+
+
+def _parse_limits(fields: Fields) -> dict[str, ActionRange]:
+    limits: dict[str, ActionRange] = {}
+    for task, row in fields.named("action_limits", _LIMITS_KEYS).items():
+        one = ActionRange(row.numbers("minimum"), row.numbers("maximum"))
+        if len(one.minimum) != len(one.maximum):
+            raise row.fail("maximum", f"to be {len(one.minimum)} numbers")
+        limits[task] = one
+    return limits
 
 
 def _parse_stop_rules(fields: Fields) -> dict[str, int]:

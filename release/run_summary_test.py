@@ -6,7 +6,7 @@ import pytest
 
 from base.errors import MalformedError, OversizedError
 from release import run_summary
-from release.run_summary import Progress, RunSummary, Spread, TaskOutcome
+from release.run_summary import ActionRange, Progress, RunSummary, Spread, TaskOutcome
 
 _SUMMARY = RunSummary(
     package_digest="ab" * 32,
@@ -38,11 +38,12 @@ def test_summary_of_format_one_keeps_its_bytes_and_can_be_read() -> None:
     assert run_summary.parse(_RAW, "test") == _SUMMARY
 
 
-def test_times_and_stop_rules_come_back_from_the_file() -> None:
+def test_times_stop_rules_and_limits_come_back_from_the_file() -> None:
     whole = dataclasses.replace(
         _SUMMARY,
         timing={"work": Spread(90.5, 120.0, 4000.25), "jitter": Spread(1.0, 2.0, 3.0)},
         stop_rules={"workspace": 2, "late_share": 1},
+        action_limits={"reach-v3": ActionRange((-1.0, 0.0), (1.0, 255.0))},
     )
     assert run_summary.parse(whole.encode(), "test") == whole
 
@@ -55,6 +56,11 @@ def test_times_and_stop_rules_come_back_from_the_file() -> None:
         (b'"timing_us":[]', "timing_us to be an object"),
         (b'"stop_rules":{"workspace":0}', r"stop_rules\.workspace to be an integer"),
         (b'"stop_rules":7', "stop_rules to be an object"),
+        (b'"action_limits":{"a":{"minimum":[0]}}', r"action_limits\.a\.maximum"),
+        (
+            b'"action_limits":{"a":{"minimum":[0],"maximum":[1,1]}}',
+            r"action_limits\.a\.maximum to be 1 numbers",
+        ),
     ],
 )
 def test_malformed_times_and_stop_rules_are_refused(more: bytes, expected: str) -> None:

@@ -1,8 +1,9 @@
 """Whether the robot that evaluates a model fits the dataset, asked before any training.
 
 The robot's own program is asked: it opens the robot of each task and records two steps
-of the expert, from which sizes and control rate are read. A task that the environment
-does not have, or another robot's sizes, end the job in seconds and not after training.
+of the expert, from which sizes, control rate and limits of actions are read. A task
+that the environment does not have, or another robot's sizes, end the job in seconds and
+not after training.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 from cloud import programs
 from cloud.errors import ProgramFailedError, UnsuitableRobotError
 from cloud.evaluate.rollouts import RUN_PROGRAM, Trials
+from release import run_summary
+from release.run_summary import ActionRange
 from rlds import reader
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
@@ -35,11 +38,13 @@ class EvaluatingRobot:
         environment: kind of simulated robot, such as `metaworld`.
         robot_model: the machine, such as `sawyer`.
         control_hz: control steps per second.
+        limits: what it accepts as an action in every task; None if it does not say.
     """
 
     environment: str
     robot_model: str
     control_hz: float
+    limits: ActionRange | None = None
 
     def require_same(self, dataset: str, robot_model: str, control_hz: float) -> None:
         """Refuses a dataset of another machine or another control rate.
@@ -84,7 +89,7 @@ def require_fit(
         ProgramMissingError: `//edge:run` is not among this program's files.
     """
     with tempfile.TemporaryDirectory(prefix="robot-") as name:
-        episodes = _record(trials, dataset, Path(name))
+        episodes, limits = _record(trials, dataset, Path(name))
     for episode in episodes:
         lacking = sorted(set(spec.picture_fields) - set(episode.spec.picture_fields))
         if sees and lacking:
@@ -108,12 +113,17 @@ def require_fit(
             )
     first = episodes[0]
     return EvaluatingRobot(
-        trials.environment, first.metadata.robot_model, _control_hz(first)
+        trials.environment,
+        first.metadata.robot_model,
+        _control_hz(first),
+        _common(limits),
     )
 
 
-def _record(trials: Trials, dataset: str, folder: Path) -> Sequence[Episode]:
-    log = folder / "run.log"
+def _record(
+    trials: Trials, dataset: str, folder: Path
+) -> tuple[Sequence[Episode], Sequence[ActionRange]]:
+    log, summary = folder / "run.log", folder / "summary.json"
     arguments = [
         "--policy=expert",
         f"--robot={trials.robots}",
@@ -122,6 +132,7 @@ def _record(trials: Trials, dataset: str, folder: Path) -> Sequence[Episode]:
         "--pace=simulated",
         f"--state_dir={folder / 'state'}",
         f"--record_dir={folder / 'episodes'}",
+        f"--summary_json={summary}",
     ]
     try:
         programs.run(RUN_PROGRAM, arguments, log)
@@ -133,10 +144,21 @@ def _record(trials: Trials, dataset: str, folder: Path) -> Sequence[Episode]:
             "name some of them in --tasks, or another --environment; none if no "
             "simulator has this robot",
         ) from e
-    return [
+    episodes = [
         reader.read_episode(path)
         for path in sorted((folder / "episodes").glob("*.tfrecord"))
     ]
+    return episodes, list(run_summary.read(summary).action_limits.values())
+
+
+def _common(limits: Sequence[ActionRange]) -> ActionRange | None:
+    """What every robot accepts."""
+    if not limits:
+        return None
+    return ActionRange(
+        tuple(map(max, zip(*(one.minimum for one in limits), strict=True))),
+        tuple(map(min, zip(*(one.maximum for one in limits), strict=True))),
+    )
 
 
 def _control_hz(episode: Episode) -> float:

@@ -8,6 +8,7 @@ from cloud.errors import UnsuitableRobotError
 from cloud.evaluate import evaluating_robot
 from cloud.evaluate.evaluating_robot import EvaluatingRobot
 from cloud.evaluate.rollouts import Trials
+from release.run_summary import ActionRange
 from rlds.spec import EpisodeSpec
 
 SAWYER = EpisodeSpec(39, 4)
@@ -24,7 +25,8 @@ def require_fit(given: Trials, spec: EpisodeSpec = SAWYER) -> EvaluatingRobot:
 def test_robot_of_the_dataset_is_accepted_and_tells_what_it_is() -> None:
     robot = require_fit(trials("reach-v3", "push-v3"))
     about_80_hz: Any = pytest.approx(80.0)
-    assert robot == EvaluatingRobot("metaworld", "sawyer", about_80_hz)
+    limits = ActionRange((-1.0,) * 4, (1.0,) * 4)
+    assert robot == EvaluatingRobot("metaworld", "sawyer", about_80_hz, limits)
     robot.require_same("lab 0.1.0", "sawyer", 80.2)
 
 

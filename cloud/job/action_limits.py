@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cloud.errors import ActionLimitsError
+from release.run_summary import ActionRange
 from rlds.manifest import FeatureStatistics
 
 FEATURE = "proposed_action"
@@ -38,6 +39,29 @@ class ActionLimits:
             (np.asarray(statistics.min) >= low).all()
             and (np.asarray(statistics.max) <= high).all()
         )
+
+    def within(self, robot: ActionRange) -> ActionLimits:
+        """Returns the part of these limits that a robot accepts.
+
+        Args:
+            robot: what it accepts, with as many channels.
+
+        Raises:
+            ActionLimitsError: nothing of a channel is left.
+        """
+        low = tuple(map(max, zip(self.minimum, robot.minimum, strict=True)))
+        high = tuple(map(min, zip(self.maximum, robot.maximum, strict=True)))
+        for channel, (least, most) in enumerate(zip(low, high, strict=True)):
+            if not least < most:
+                raise ActionLimitsError(
+                    "--action_minimum, --action_maximum",
+                    f"limits within {robot.minimum[channel]:g} to "
+                    f"{robot.maximum[channel]:g} in channel {channel}, as the "
+                    "evaluating robot accepts",
+                    f"{self.minimum[channel]:g} to {self.maximum[channel]:g}",
+                    "correct the flags",
+                )
+        return ActionLimits(low, high)
 
     def count_outside(self, actions: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns the steps outside the limits, of each channel i64 [a] and of any.

@@ -137,6 +137,46 @@ def require_robot(
     return evaluating_robot.require_fit(trials, settings.dataset.name, spec, sees=sees)
 
 
+def limit_actions(
+    settings: JobSettings, robot: EvaluatingRobot | None, action_size: int
+) -> tuple[JobSettings, list[str]]:
+    """Narrows the limits of actions to what the evaluating robot accepts.
+
+    A robot refuses a package that may propose what it does not accept.
+
+    Args:
+        settings: settings of the job.
+        robot: the robot that evaluates; None if held-out episodes do.
+        action_size: channels of an action.
+
+    Returns:
+        The settings, and a line about each channel that was narrowed.
+
+    Raises:
+        ActionLimitsError: the robot accepts nothing within them.
+    """
+    if robot is None or robot.limits is None:
+        return settings, []
+    given = settings.publish.limits(action_size)
+    limits = given.within(robot.limits)
+    if limits == given:
+        return settings, []
+    wide = zip(given.minimum, given.maximum, strict=True)
+    narrow = zip(limits.minimum, limits.maximum, strict=True)
+    notes = [
+        f"action {channel} is limited to {least:g} to {most:g}, as "
+        f"{robot.environment} accepts"
+        for channel, (before, (least, most)) in enumerate(
+            zip(wide, narrow, strict=True)
+        )
+        if before != (least, most)
+    ]
+    publish = dataclasses.replace(
+        settings.publish, action_minimum=limits.minimum, action_maximum=limits.maximum
+    )
+    return dataclasses.replace(settings, publish=publish), notes
+
+
 def require_exportable(
     settings: JobSettings, data: Data, robot: EvaluatingRobot | None
 ) -> list[str]:

@@ -19,6 +19,7 @@ from cloud.errors import (
 )
 from cloud.evaluate.evaluating_robot import EvaluatingRobot
 from cloud.job import data as job_data
+from cloud.job.action_limits import ActionLimits
 from cloud.job.settings import (
     DatasetSettings,
     JobSettings,
@@ -30,6 +31,7 @@ from cloud.testing import dataset_version, train_tiny, training_episodes
 from cloud.train import feasible
 from cloud.train import fit as training
 from cloud.train.config import TrainConfig
+from release.run_summary import ActionRange
 from rlds import tfds_features
 from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
@@ -290,6 +292,23 @@ def test_episode_of_another_control_rate_is_told_before_training(
 def test_data_that_can_become_a_package_need_no_note(settings: JobSettings) -> None:
     data = job_data.open_data(settings)
     assert job_data.require_exportable(settings, data, ROBOT) == []
+
+
+def test_limits_become_those_of_a_robot_that_accepts_less(
+    settings: JobSettings,
+) -> None:
+    wide = dataclasses.replace(ROBOT, limits=ActionRange((-2.0, -1.0), (2.0, 1.0)))
+    for robot in (None, ROBOT, wide):
+        assert job_data.limit_actions(settings, robot, 2) == (settings, [])
+    narrow = dataclasses.replace(ROBOT, limits=ActionRange((-1.0, 0.0), (1.0, 2.0)))
+    limited, notes = job_data.limit_actions(settings, narrow, 2)
+    assert limited.publish.limits(2) == ActionLimits((-1.0, 0.0), (1.0, 1.0))
+    assert notes == ["action 1 is limited to 0 to 1, as metaworld accepts"]
+    none = dataclasses.replace(ROBOT, limits=ActionRange((-1.0, 2.0), (1.0, 3.0)))
+    with pytest.raises(
+        ActionLimitsError, match=r"within 2 to 3 in channel 1, .* got -1 to 1;"
+    ):
+        job_data.limit_actions(settings, none, 2)
 
 
 def test_rate_of_another_robot_is_refused_before_training(

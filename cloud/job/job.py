@@ -71,7 +71,8 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     say(f"dataset   {settings.dataset.name} ({data.size_text})")
     if robot is None:
         robot = job_data.require_robot(settings, data.tasks, spec)
-    for line in job_data.require_exportable(settings, data, robot):
+    settings, notes = job_data.limit_actions(settings, robot, spec.action_size)
+    for line in [*notes, *job_data.require_exportable(settings, data, robot)]:
         say(f"note      {line}")
     with held_run.hold(settings, destination, data, started, console, say) as held:
         processes.share_path(held.folder.checkpoints)

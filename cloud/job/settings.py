@@ -75,7 +75,8 @@ class PublishSettings:
         if_blessed: publish the package if it is blessed.
         expires_days: days until robots stop believing the channel.
         action_minimum: lowest action, in the robot's unit: one number for all
-            channels, or one per channel, as -3.14,-3.14,0.
+            channels, or one per channel, as -3.14,-3.14,0. Where the robot that
+            evaluates accepts less, the package's limits are the robot's.
         action_maximum: highest action, in the robot's unit, as action_minimum.
 
     Raises:

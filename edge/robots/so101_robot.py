@@ -183,8 +183,8 @@ class So101Robot:
 class So101Expert:
     """The expert that the package ships for the task; a `Policy`.
 
-    It knows where block and goal are, as the whole state says. The package's own goes on
-    without a block that slipped; this one begins again, and so shows how that is done.
+    It knows where block and goal are, as the whole state says. The package's own goes
+    on without a block that slipped; this one begins again, and so shows how to.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
