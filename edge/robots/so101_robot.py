@@ -107,9 +107,8 @@ class So101Robot:
         )
         self._camera: So101Camera | None = None
         if camera:
-            scene = _load("mujoco_env").ASSETS_DIR / "pick_scene.xml"
             size = (PICTURE_PIXELS, PICTURE_PIXELS)
-            self._camera = So101Camera(str(scene), model, *size)
+            self._camera = So101Camera(scene_file(), model, *size)
 
     @property
     def spec(self) -> RobotSpec:
@@ -220,6 +219,15 @@ class So101Expert:
         name = self._expert.phase.name
         above_m = float(state[_HAND][2] - state[_BLOCK][2])
         return name == "DONE" or (name in _CARRYING and above_m > _LOST_M)
+
+
+def scene_file() -> str:
+    """The file of the scene, in MuJoCo's form.
+
+    Raises:
+        RobotUnavailableError: its package is not installed here.
+    """
+    return str(_load("mujoco_env").ASSETS_DIR / "pick_scene.xml")
 
 
 def _load(module: str) -> ModuleType:
