@@ -1,106 +1,199 @@
-"""Pictures of a scene in MuJoCo, drawn without a screen; encoded as JPEG.
+"""Pictures of a scene in MuJoCo, by casting a ray through each pixel; JPEG.
 
-OpenGL comes from EGL where there is a device for it, which may be a graphics card or a
-processor, else from OSMesa. `MUJOCO_GL` (egl, osmesa, glfw) names another; MuJoCo reads
-it too. One process draws with one of them. Which one it is, is said once, in one line.
+Nothing draws but MuJoCo itself: no screen, no graphics card and no OpenGL is needed, so
+that a picture is the same wherever a model is trained, judged or run. A small picture
+is also faster so: OpenGL on a processor computes every triangle for each light, and a
+ray only what it meets (docs/benchmarks.md).
 
-A processor draws every triangle, so that a picture of 64x64 of parts that were made for
-a printer takes as long as one of a screen. `simplify` makes such parts small.
+What a ray meets is lit by a lamp, if nothing is between, by the sky and from where the
+camera is. Its normal is that of the plane through the points that the rays beside it
+meet. Where another shape is beside a pixel, its colour is that of four rays.
+
+`simplify` makes parts small that were drawn for a printer.
 """
 
-import contextlib
-import ctypes
-import importlib
 import io
-import os
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from base import command_line
-from edge.errors import RobotUnavailableError
 from edge.robots import simulator
 
 Pixels = npt.NDArray[np.uint8]
 """[height width 3], red, green and blue."""
 Mujoco = Any
-"""An object of MuJoCo or OpenGL, which have no types where they are not installed."""
+"""An object of MuJoCo, which has no types where it is not installed."""
+Floats = npt.NDArray[np.float64]
+Shapes = npt.NDArray[np.int32]
 
 QUALITY: Final = 95
 """Of a JPEG. A thing of four pixels keeps its colour: they are not halved either."""
-_EGL, _OSMESA, _GLFW = "egl", "osmesa", "glfw"
-_CHOICE: Final = "MUJOCO_GL"
-_MOST_SHAPES: Final = 1000
-_SMOOTHING: Final = 2
-"""A pixel is the mean of as many in each direction. On a processor that takes two
-thirds of the time in which OpenGL takes four samples of a pixel."""
-_said: set[str] = set()
+_PARTS: Final = 2  # rays of a pixel at an edge, in each direction
+_LAMP_M: Final = (0.3, -0.6, 1.5)
+_LAMP, _SKY, _FRONT = 0.7, 0.4, 0.3  # shares of the light
+_FARTHEST_M: Final = 10.0
+_SKY_COLOUR: Final = (0.17, 0.23, 0.32)
+_SQUARE_M: Final = 0.5
+_SQUARES: Final = ((0.14, 0.26, 0.40), (0.24, 0.38, 0.54))
+_MISS_M: Final = 0.003
+"""A ray from the lamp that ends this far before a point is stopped by something."""
+_SHADOWS: Final = 1.0
+"""Reach of shadows, in extents of the scene as its file says them."""
+SEEN: Final = (0, 1, 2)
+"""Groups of shapes that are seen, as MuJoCo draws them; others are for collisions."""
 
 
 class MujocoCamera:
     """One camera of a model, which draws any state of it."""
 
     def __init__(self, model: Mujoco, camera: str, height: int, width: int) -> None:
-        """Opens what draws.
+        """Prepares the rays.
 
         Args:
             model: the `mujoco.MjModel` to draw.
             camera: name of one of its cameras.
             height: of a picture, in pixels.
             width: of a picture, in pixels.
-
-        Raises:
-            RobotUnavailableError: nothing here draws.
         """
         self._mujoco: Mujoco = simulator.load("mujoco", "with a camera", "mujoco")
         self._model = model
-        drawn = (_SMOOTHING * height, _SMOOTHING * width)
-        model.vis.global_.offheight, model.vis.global_.offwidth = drawn
-        model.vis.quality.offsamples = 0
-        self._gl = _open_gl(*drawn)
-        self._gl.make_current()
-        mujoco = self._mujoco
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._scene = mujoco.MjvScene(model, maxgeom=_MOST_SHAPES)
-        self._options = mujoco.MjvOption()
-        self._camera = mujoco.MjvCamera()
-        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = model.camera(camera).id
-        self._place = mujoco.MjrRect(0, 0, drawn[1], drawn[0])
-        self._drawn: Pixels = np.zeros((*drawn, 3), np.uint8)
+        self._camera = int(model.camera(camera).id)
+        half = np.tan(np.deg2rad(model.cam_fovy[self._camera]) / 2)
+        groups = np.arange(self._mujoco.mjNGROUP)
+        self._groups = np.isin(groups, SEEN).astype(np.uint8)
+        self._rays = _make_rays(half, height, width)
+        fine = _make_rays(half, _PARTS * height, _PARTS * width)
+        fine = fine.reshape(height, _PARTS, width, _PARTS, 3).swapaxes(1, 2)
+        self._parts = fine.reshape(height, width, _PARTS**2, 3)
+        has_material = (model.geom_matid >= 0)[:, None]
+        materials = model.mat_rgba[model.geom_matid] if model.nmat else model.geom_rgba
+        shapes = np.where(has_material, materials, model.geom_rgba)[:, :3]
+        self._colours: Floats = np.concatenate([shapes, _SQUARES, [_SKY_COLOUR]])
+        self._is_floor = model.geom_type == self._mujoco.mjtGeom.mjGEOM_PLANE
 
     def draw(self, data: Mujoco) -> Pixels:
         """Draws a state, a `mujoco.MjData` of the model whose places are computed."""
-        mujoco = self._mujoco
-        self._gl.make_current()
-        mujoco.mjv_updateScene(
+        origin = data.cam_xpos[self._camera]
+        turn = data.cam_xmat[self._camera].reshape(3, 3).T
+        rays = self._rays @ turn
+        shapes, points = self._cast(data, origin, rays)
+        colours = self._colours[self._kinds(shapes, points)]
+        edges = _edges(shapes)
+        parts = self._kinds(*self._cast(data, origin, self._parts[edges] @ turn))
+        colours[edges] = self._colours[parts].mean(axis=1)
+        met = shapes >= 0
+        normals = _normals(points, shapes, rays)[met]
+        colours[met] *= self._light(data, points[met], normals, rays[met])[:, None]
+        pixels: Pixels = np.rint(255.0 * np.minimum(colours, 1.0)).astype(np.uint8)
+        return pixels
+
+    def _cast(
+        self, data: Mujoco, origin: Floats, rays: Floats
+    ) -> tuple[Shapes, Floats]:
+        """The shape that each ray meets, -1 for none, and where, in m."""
+        count = rays.size // 3
+        shapes, far_m = np.full(count, -1, np.int32), np.zeros(count)
+        self._mujoco.mj_multiRay(
             self._model,
             data,
-            self._options,
-            None,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL,
-            self._scene,
+            origin,
+            np.ascontiguousarray(rays).ravel(),
+            self._groups,
+            1,
+            -1,
+            shapes,
+            far_m,
+            count,
+            _FARTHEST_M,
         )
-        mujoco.mjr_render(self._place, self._scene, self._context)
-        mujoco.mjr_readPixels(self._drawn, None, self._place, self._context)
-        upright = self._drawn[::-1]  # OpenGL begins at the bottom
-        height, width, colours = upright.shape
-        parts = (height // _SMOOTHING, _SMOOTHING, width // _SMOOTHING, _SMOOTHING)
-        smooth: Pixels = np.rint(
-            upright.reshape(*parts, colours).mean(axis=(1, 3), dtype=np.float32)
-        ).astype(np.uint8)
-        return smooth
+        points = origin + rays * far_m.reshape(*rays.shape[:-1], 1)
+        return shapes.reshape(rays.shape[:-1]), points
 
-    def close(self) -> None:
-        """Frees what draws; twice does no harm."""
-        if self._gl is not None:
-            self._gl.make_current()
-            self._context.free()
-            self._gl.free()
-            self._gl = None
+    def _kinds(self, shapes: Shapes, points: Floats) -> Shapes:
+        """Which of `_colours` each point has."""
+        count = len(self._is_floor)
+        kinds = np.where(shapes < 0, count + 2, shapes)
+        floor = (shapes >= 0) & self._is_floor[shapes]
+        square = np.floor(points[floor][:, :2] / _SQUARE_M).astype(np.int32).sum(axis=1)
+        kinds[floor] = count + square % 2
+        return kinds
+
+    def _light(
+        self, data: Mujoco, points: Floats, normals: Floats, rays: Floats
+    ) -> Floats:
+        """How bright points are that were met, [n]."""
+        lamp = np.array(_LAMP_M)
+        way = points - lamp
+        way_m = np.linalg.norm(way, axis=1)
+        way /= way_m[:, None]
+        lit = np.maximum(0.0, -(way * normals).sum(axis=1))
+        # Nothing stands between the lamp and what is far from the middle of the scene.
+        middle = self._model.stat.center - points
+        near = (middle**2).sum(axis=1) < (_SHADOWS * self._model.stat.extent) ** 2
+        _, met = self._cast(data, lamp, way[near])
+        free_m = np.linalg.norm(met - lamp, axis=1)
+        lit[near] *= (free_m == 0.0) | (free_m > way_m[near] - _MISS_M)
+        front = np.maximum(0.0, -(rays * normals).sum(axis=1))
+        sky = 0.5 + 0.5 * normals[:, 2]
+        brightness: Floats = _LAMP * lit + _SKY * sky + _FRONT * front
+        return brightness
+
+
+def _make_rays(half: float, height: int, width: int) -> Floats:
+    """Unit vectors through the middles of pixels, [height width 3].
+
+    Args:
+        half: tangent of half the vertical field of view.
+        height: in pixels.
+        width: in pixels.
+    """
+    rays = np.empty((height, width, 3))
+    rays[..., 0] = (2.0 * np.arange(width) + 1.0 - width) / height * half
+    rays[..., 1] = ((height - 1.0 - 2.0 * np.arange(height)) / height * half)[:, None]
+    rays[..., 2] = -1.0
+    unit: Floats = rays / np.linalg.norm(rays, axis=2, keepdims=True)
+    return unit
+
+
+def _edges(shapes: Shapes) -> npt.NDArray[np.bool_]:
+    """The pixels beside which there is another shape."""
+    edges = np.zeros(shapes.shape, np.bool_)
+    across, down = (np.diff(shapes, axis=axis) != 0 for axis in (1, 0))
+    edges[:, 1:] |= across
+    edges[:, :-1] |= across
+    edges[1:] |= down
+    edges[:-1] |= down
+    return edges
+
+
+def _normals(points: Floats, shapes: Shapes, rays: Floats) -> Floats:
+    """Unit normals towards the camera, [height width 3].
+
+    Of the two neighbours in a direction, the nearer one of the same shape counts.
+    """
+    along = [_difference(points, shapes, axis) for axis in (0, 1)]
+    normals = np.cross(along[0], along[1])
+    length = np.linalg.norm(normals, axis=2, keepdims=True)
+    # A point without neighbours faces the camera.
+    normals = np.where(length > 0, normals / np.maximum(length, 1e-300), -rays)
+    away = (normals * rays).sum(axis=2, keepdims=True) > 0
+    found: Floats = np.where(away, -normals, normals)
+    return found
+
+
+def _difference(points: Floats, shapes: Shapes, axis: int) -> Floats:
+    """The step to a neighbour along an axis; zeros where none is of the same shape."""
+    forward = np.diff(points, axis=axis)
+    same = np.diff(shapes, axis=axis) == 0
+    size = np.where(same, (forward**2).sum(axis=2), np.inf)
+    before, after = [[(0, 0)] * 3 for _ in range(2)]
+    before[axis], after[axis] = (1, 0), (0, 1)
+    sizes = [np.pad(size, p[:2], constant_values=np.inf) for p in (before, after)]
+    steps = [np.pad(forward, p) for p in (before, after)]
+    chosen = np.where((sizes[0] < sizes[1])[..., None], steps[0], steps[1])
+    found: Floats = np.where(np.isfinite(np.minimum(*sizes))[..., None], chosen, 0.0)
+    return found
 
 
 def encode(pixels: Pixels) -> bytes:
@@ -141,57 +234,3 @@ def simplify(
     new = new[is_face]
     _, first = np.unique(np.sort(new, axis=1), axis=0, return_index=True)
     return np.stack(means, 1).astype(np.float32), new[np.sort(first)].astype(np.int32)
-
-
-def choose() -> str:
-    """Names the OpenGL that draws here: egl, osmesa or glfw."""
-    wanted = os.environ.get(_CHOICE, "").strip().lower()
-    if wanted in (_EGL, _OSMESA, _GLFW):
-        return wanted
-    return _EGL if _has_egl_device() else _OSMESA
-
-
-def _open_gl(height: int, width: int) -> Mujoco:
-    wanted = choose()
-    try:
-        context = importlib.import_module(f"mujoco.{wanted}").GLContext(width, height)
-    # It raises what the library below raises: of a dozen types.
-    except Exception as e:
-        raise RobotUnavailableError(
-            "a robot with a camera",
-            f"OpenGL of {wanted.upper()}, which draws its pictures",
-            " ".join(str(e).split())[:200] or type(e).__name__,
-            "install libegl1 and libgl1-mesa-dri, or libosmesa6, or name another:"
-            f" {_CHOICE}=egl, osmesa or glfw",
-        ) from e
-    _say_which(context, wanted)
-    return context
-
-
-def _has_egl_device() -> bool:
-    """Whether EGL is installed and has anything that draws."""
-    try:
-        egl = ctypes.CDLL("libEGL.so.1")
-        egl.eglGetProcAddress.restype = ctypes.c_void_p
-        address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
-    except (OSError, AttributeError):
-        return False
-    if not address:
-        return False
-    query = ctypes.CFUNCTYPE(
-        ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)
-    )(address)
-    count = ctypes.c_int(0)
-    return bool(query(0, None, ctypes.byref(count))) and count.value > 0
-
-
-def _say_which(context: Mujoco, kind: str) -> None:
-    context.make_current()
-    device = ""
-    with contextlib.suppress(Exception):  # a name is worth no picture
-        gl = importlib.import_module("OpenGL.GL")
-        device = f" ({gl.glGetString(gl.GL_RENDERER).decode()})"
-    text = f"pictures are drawn by {kind.upper()}{device}; {_CHOICE} chooses another"
-    if text not in _said:
-        _said.add(text)
-        command_line.say(text)

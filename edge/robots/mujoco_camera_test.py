@@ -1,4 +1,4 @@
-"""What draws is chosen and named, meshes shrink to what shows, pictures are JPEG."""
+"""Pictures show where things are and what is lit; meshes shrink; pictures are JPEG."""
 
 import importlib
 import io
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.errors import RobotUnavailableError
 from edge.robots import mujoco_camera
 from edge.robots.mujoco_camera import MujocoCamera
 
@@ -19,6 +18,7 @@ SCENE = """
   <worldbody>
     <light pos="0 0 3"/>
     <camera name="above" pos="0 0 2" fovy="45"/>
+    <camera name="ahead" pos="0 -2 .8" xyaxes="1 0 0 0 .2 1" fovy="45"/>
     <geom type="plane" size="2 2 .1" rgba="0 0 1 1"/>
     <body name="red" mocap="true">
       <geom type="box" size=".2 .2 .2" rgba="1 0 0 1"/>
@@ -42,40 +42,65 @@ def sphere(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.1 * np.stack(flat, -1).reshape(-1, 3), faces
 
 
-def draw(x: float) -> tuple[np.ndarray, MujocoCamera]:
-    """The scene with its red box at `x`, which the camera looks down on."""
+def draw(x: float, height_m: float = 0.2, camera: str = "above") -> np.ndarray:
+    """The scene with its red box at `x` and a height, [48 64 3]."""
     model = mujoco.MjModel.from_xml_string(SCENE)
     data = mujoco.MjData(model)
-    data.mocap_pos[0] = (x, 0.0, 0.2)
+    data.mocap_pos[0] = (x, 0.0, height_m)
     mujoco.mj_forward(model, data)
-    camera = MujocoCamera(model, "above", 48, 64)
-    return camera.draw(data), camera
+    return MujocoCamera(model, camera, 48, 64).draw(data)
 
 
-def test_picture_shows_where_things_are_and_the_way_up_is_up(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    mujoco_camera._said.clear()
-    (left, one), (right, other) = draw(-0.4), draw(0.4)
-    assert left.shape == right.shape == (48, 64, 3)
-    assert left.dtype == np.uint8
-    columns = [np.argwhere(p[..., 0] > p[..., 2])[:, 1].mean() for p in (left, right)]
-    assert columns[0] < 24 < 40 < columns[1]
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1, "said once, for both"
-    assert said.startswith("pictures are drawn by ")
-    assert said.endswith("; MUJOCO_GL chooses another\n")
-    for camera in (one, other):
-        camera.close()
-        camera.close()
+def is_red(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(pixels[..., 0] > pixels[..., 2])
+
+
+@pytest.mark.parametrize(("x", "column"), [(-0.4, 19.5), (0.0, 31.5), (0.4, 43.5)])
+def test_thing_is_where_it_was_put(x: float, column: float) -> None:
+    pixels = draw(x)
+    assert pixels.shape == (48, 64, 3)
+    assert pixels.dtype == np.uint8
+    rows, columns = np.argwhere(is_red(pixels)).mean(axis=0)
+    # 24 pixels are half of the height, and 2 m below the camera that is 0.83 m; the
+    # box's top is 1.6 m below it.
+    assert columns == pytest.approx(31.5 + x / 1.6 * 24 / np.tan(np.pi / 8), abs=1.5)
+    assert column - 3 < columns < column + 3
+    assert rows == pytest.approx(23.5, abs=0.5)
+
+
+def test_picture_has_its_top_at_the_top() -> None:
+    pixels = draw(0.0, 0.2, "ahead")
+    assert (pixels[0] == pixels[0, 0]).all(), "the sky"
+    assert not np.array_equal(pixels[-1, 0], pixels[0, 0]), "the floor"
+    low, high = (
+        np.argwhere(is_red(draw(0.0, height_m, "ahead")))[:, 0].mean()
+        for height_m in (0.2, 0.6)
+    )
+    assert high < low - 5
+
+
+def test_thing_throws_a_shadow_that_leaves_it_when_it_rises() -> None:
+    bare, low, high = draw(9.0), draw(0.0, 0.2), draw(0.0, 0.6)
+    darker = [bare.sum(axis=2) > 1.3 * p.sum(axis=2) for p in (low, high)]
+    shadows = [d & ~is_red(p) for d, p in zip(darker, (low, high), strict=True)]
+    assert all(s.sum() > 20 for s in shadows)
+    middles = [np.argwhere(s).mean(axis=0) for s in shadows]
+    # The lamp stands to the right and in front: the shadow goes left and up.
+    assert middles[1][0] < middles[0][0] - 1
+
+
+def test_colours_mix_at_an_edge_and_nowhere_else() -> None:
+    pixels = draw(0.0).astype(np.int64)
+    row = pixels[24]
+    inside = is_red(pixels)[24]
+    mixed = (row[:, 0] > 25) & (row[:, 2] > 25) & inside
+    assert mixed.sum() <= 2
 
 
 def test_same_scene_gives_the_same_picture_to_the_bit() -> None:
-    (first, one), (again, other) = draw(0.1), draw(0.1)
+    first, again = draw(0.1), draw(0.1)
     np.testing.assert_array_equal(first, again)
     assert mujoco_camera.encode(first) == mujoco_camera.encode(again)
-    one.close()
-    other.close()
 
 
 def test_picture_is_a_jpeg_of_its_size_that_keeps_colours_of_single_pixels() -> None:
@@ -86,42 +111,6 @@ def test_picture_is_a_jpeg_of_its_size_that_keeps_colours_of_single_pixels() -> 
         seen = np.asarray(image.convert("RGB"), np.int64)
     assert np.abs(seen - pixels).max() < 40
     assert np.abs(seen - pixels).mean() < 1.0
-
-
-def test_what_cannot_draw_is_named_with_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("MUJOCO_GL", "glfw")
-
-    def refuse(name: str) -> None:
-        raise ImportError(f"no library of {name}")
-
-    monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(RobotUnavailableError) as e:
-        mujoco_camera._open_gl(8, 8)
-    assert str(e.value) == (
-        "a robot with a camera: expected OpenGL of GLFW, which draws its pictures, got"
-        " no library of mujoco.glfw; install libegl1 and libgl1-mesa-dri, or"
-        " libosmesa6, or name another: MUJOCO_GL=egl, osmesa or glfw"
-    )
-
-
-@pytest.mark.parametrize(
-    ("device", "variable", "expected"),
-    [
-        (True, "", "egl"),
-        (False, "", "osmesa"),
-        (True, " OSMesa ", "osmesa"),
-        (False, "egl", "egl"),
-        (True, "glfw", "glfw"),
-    ],
-)
-def test_egl_is_chosen_where_it_has_a_device_unless_another_is_named(
-    monkeypatch: pytest.MonkeyPatch, device: bool, variable: str, expected: str
-) -> None:
-    monkeypatch.setattr(mujoco_camera, "_has_egl_device", lambda: device)
-    monkeypatch.setenv("MUJOCO_GL", variable)
-    assert mujoco_camera.choose() == expected
 
 
 def test_simplified_mesh_has_few_faces_near_the_surface_of_the_old_one() -> None:

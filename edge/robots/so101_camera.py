@@ -1,13 +1,9 @@
 """What the front camera of the simulated SO-101 sees.
 
 The picture is that of a second model of the same scene, which is drawn and never
-simulated. So nothing here can change how the arm moves or what it touches. It differs
-from the first one in what takes time to draw:
-
-- 322,564 faces of printed parts become the few that a picture of this size can show
-  (`simplify`, half a pixel),
-- the floor, whose light is computed at the corners of its squares, has larger ones,
-- shadows and edges are computed for a picture of this size.
+simulated. So nothing here can change how the arm moves or what it touches. Of the
+322,564 faces of its printed parts it keeps as few as a picture of this size can show
+(`simplify`, by a pixel).
 
 And it has a green disc where the block belongs, which the package does not draw: who
 sees by the camera alone would not know.
@@ -23,8 +19,6 @@ from edge.robots.mujoco_camera import Mujoco, MujocoCamera, Pixels
 CAMERA: Final = "front"
 _NEAR_M: Final = 0.5
 """How near to the camera a part of the arm comes."""
-_FLOOR_SQUARE_M: Final = 0.05
-_SHADOW_PIXELS: Final = 256
 _GOAL: Final = "goal"
 _GOAL_RADIUS_M: Final = 0.025
 _GOAL_HEIGHT_M: Final = 0.001
@@ -41,9 +35,6 @@ class So101Camera:
             model: the simulated model of that file.
             height: of a picture, in pixels.
             width: of a picture, in pixels.
-
-        Raises:
-            RobotUnavailableError: nothing here draws.
         """
         self._mujoco: Mujoco = simulator.load("mujoco", "with a camera", "mujoco")
         self.model = self._simplified(scene, model, height, width)
@@ -63,27 +54,23 @@ class So101Camera:
         data.qpos[:] = positions
         data.mocap_pos[0] = (goal[0], goal[1], _GOAL_HEIGHT_M)
         self._mujoco.mj_kinematics(model, data)
-        self._mujoco.mj_comPos(model, data)
         self._mujoco.mj_camlight(model, data)
         return self._camera.draw(data)
-
-    def close(self) -> None:
-        """Frees what draws."""
-        self._camera.close()
 
     def _simplified(self, scene: str, model: Mujoco, height: int, width: int) -> Mujoco:
         mujoco = self._mujoco
         spec = mujoco.MjSpec.from_file(scene)
         angle = np.deg2rad(model.camera(CAMERA).fovy[0])
-        cell_m = _NEAR_M * np.tan(angle / 2) / height
+        pixel_m = 2 * _NEAR_M * np.tan(angle / 2) / height
         for mesh in spec.meshes:
             name = mesh.name or mesh.file.removesuffix(".stl")
             vertices, faces = _mesh(mujoco, model, name)
-            vertices, faces = mujoco_camera.simplify(vertices, faces, cell_m)
+            vertices, faces = mujoco_camera.simplify(vertices, faces, pixel_m)
             mesh.name, mesh.file = name, ""
             mesh.uservert, mesh.userface = vertices.ravel(), faces.ravel()
-        spec.geom("floor").size[2] = _FLOOR_SQUARE_M
-        spec.visual.quality.shadowsize = _SHADOW_PIXELS
+        for shape in list(spec.geoms):
+            if shape.group not in mujoco_camera.SEEN:
+                shape.delete()
         spec.worldbody.add_body(name=_GOAL, mocap=True).add_geom(
             type=mujoco.mjtGeom.mjGEOM_CYLINDER,
             size=[_GOAL_RADIUS_M, _GOAL_HEIGHT_M, 0],

@@ -10,8 +10,8 @@ a robot is opened, and not before. The state [20]:
      5  their speeds, rad/s
     10  opening of the jaw, 0 (closed) to 1
     11  point between the tips of the jaw, m
-    14  middle of the block, m
-    17  where it belongs, m
+    14  middle of the block, seen from that point, m
+    17  where it belongs, seen from the middle of the block, m
 
 With the camera the state is the first 11 of them, and each observation has a picture of
 64x64 of the front camera (`so101_camera.py`).
@@ -59,7 +59,7 @@ _CARRYING: Final = ("LIFT", "TRAVERSE", "LOWER")
 _LOST_M: Final = 0.04
 """How far the hand is above the middle of a block that it does not hold; one that it
 holds is 1.5 cm below it."""
-_HAND, _BLOCK, _GOAL = slice(11, 14), slice(14, 17), slice(17, 20)
+_HAND, _BLOCK = slice(11, 14), slice(14, 17)
 
 
 class So101Robot:
@@ -76,8 +76,7 @@ class So101Robot:
             camera: whether it sees block and goal by its camera alone.
 
         Raises:
-            RobotUnavailableError: its package is not installed here, or nothing draws
-                the pictures of its camera.
+            RobotUnavailableError: its package is not installed here.
         """
         self._env: Any = _load("pick_place_env").SO101PickPlaceGymEnv(
             random_block_position=True, action_scale=STEP_M
@@ -153,22 +152,21 @@ class So101Robot:
         """See `Robot.close`."""
         self._env.close()
         self._steps_left = 0
-        if self._camera is not None:
-            self._camera.close()
 
     def _observe(self) -> Observation:
         data = self._env.data
         opening = (data.qpos[self._jaw] - self._jaw_closed) / (
             self._jaw_open - self._jaw_closed
         )
+        hand, block = self._env.ik_point_pos, data.sensor("block_pos").data
         state = np.concatenate(
             [
                 data.qpos[self._angles],
                 data.qvel[self._speeds],
                 [opening],
-                self._env.ik_point_pos,
-                data.sensor("block_pos").data,
-                self._env.goal_pos,
+                hand,
+                block - hand,
+                self._env.goal_pos - block,
             ]
         )
         scene, now_ns = state.astype(np.float32), self._clock.now_ns()
@@ -209,7 +207,8 @@ class So101Expert:
         state = observation.state
         if self._has_lost(state):
             self._expert.reset()
-        found = self._expert.act(state[_HAND], state[_BLOCK], state[_GOAL])
+        hand, block, goal = np.cumsum(state[_HAND.start :].reshape(3, 3), axis=0)
+        found = self._expert.act(hand, block, goal)
         action: Vector = np.array(found, np.float32)
         action[:3] *= self._speed
         return action
@@ -217,7 +216,7 @@ class So101Expert:
     def _has_lost(self, state: Vector) -> bool:
         """Whether the hand carries nothing where it should, or all is done in vain."""
         name = self._expert.phase.name
-        above_m = float(state[_HAND][2] - state[_BLOCK][2])
+        above_m = -float(state[_BLOCK][2])
         return name == "DONE" or (name in _CARRYING and above_m > _LOST_M)
 
 

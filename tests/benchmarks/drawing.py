@@ -4,7 +4,7 @@
 
 Drives the arm with its expert and draws a picture of each step, encoded as JPEG, as the
 robot does; then the same pictures of the scene as its package has it, with all faces.
-Prints one JSON line. Times are those of one processor; `MUJOCO_GL` chooses what draws.
+Prints one JSON line. Times are those of one processor.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -12,7 +12,6 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 import functools
 import importlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -37,7 +36,6 @@ _SEED = flags.DEFINE_integer("seed", 0, "seed of the episode", lower_bound=0)
 def main(argv: list[str]) -> None:
     """Drives, draws both ways, and prints the figures."""
     del argv
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before OpenGL has threads
     name = "so101-sim:pick-place"
     robot, expert = registry.open_robot(name), registry.open_expert(name)
     if not isinstance(robot, So101Robot):
@@ -57,7 +55,6 @@ def main(argv: list[str]) -> None:
         _time(functools.partial(camera.draw, *at)) for at in places[: _PICTURES.value]
     ]
     model = camera.model
-    camera.close()
     figures = {
         "pictures_per_s": round(1.0 / statistics.median(drawn), 1),
         "picture_ms": [round(1e3 * x, 2) for x in (min(drawn), max(drawn))],
@@ -81,7 +78,6 @@ def _draw_whole_scene(
         env.data.qpos[:] = positions
         mujoco.mj_forward(env.model, env.data)
         drawn.append(_time(functools.partial(camera.draw, env.data)))
-    camera.close()
     return {
         "whole_scene_pictures_per_s": round(1.0 / statistics.median(drawn), 1),
         "whole_scene_faces": int(env.model.nmeshface),
