@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ from cloud import programs
 from cloud.evaluate.rollouts import RUN_PROGRAM, Trials
 from rlds import reader
 
-ENVIRONMENT = "metaworld"
-"""The environment whose state begins with the gripper's position x y z, in metres."""
+HANDS: Mapping[str, slice] = {"metaworld": slice(0, 3), "so101-sim": slice(11, 14)}
+"""Where the gripper's position x y z, in metres, is in a state, by environment."""
 
-_POSITION = slice(0, 3)
 _OUTCOMES = {True: "succeeded", False: "did not succeed", None: "success not known"}
 
 
@@ -44,7 +43,8 @@ def record(
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
     """
-    if trials.environment != ENVIRONMENT:
+    hand = HANDS.get(trials.environment)
+    if hand is None:
         yield lambda: ()
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +64,7 @@ def record(
 
     def finish() -> tuple[Trajectory, ...]:
         programs.finish(process, RUN_PROGRAM, log)
-        return read(folder / "episodes")
+        return read(folder / "episodes", hand)
 
     try:
         yield finish
@@ -74,8 +74,12 @@ def record(
         process.wait()
 
 
-def read(folder: Path) -> tuple[Trajectory, ...]:
+def read(folder: Path, hand: slice = HANDS["metaworld"]) -> tuple[Trajectory, ...]:
     """Reads the gripper's path of each recorded episode, sorted by task.
+
+    Args:
+        folder: holds the episodes.
+        hand: where the gripper's position is in a state.
 
     Raises:
         RldsError: an episode is malformed.
@@ -84,7 +88,7 @@ def read(folder: Path) -> tuple[Trajectory, ...]:
     for path in sorted(folder.glob("*.tfrecord*")):
         episode = reader.read_episode(path)
         state = np.asarray(episode.steps["observation/state"], np.float64)
-        positions_m = [(x, y, z) for x, y, z in state[:, _POSITION].tolist()]
+        positions_m = [(x, y, z) for x, y, z in state[:, hand].tolist()]
         outcome = _OUTCOMES[episode.metadata.success]
         label = f"{len(positions_m)} steps, {outcome}"
         found.append(Trajectory(episode.metadata.task, label, positions_m))
