@@ -81,10 +81,9 @@ def test_slow_expert_takes_longer_and_places_the_block_as_well() -> None:
     assert slow.steps > 1.3 * usual.steps
 
 
-@pytest.mark.parametrize("seed", [13, 27])
-def test_expert_whose_block_slips_takes_it_again(seed: int) -> None:
+def test_expert_whose_block_slips_takes_it_again() -> None:
     recorder = StateRecorder()
-    result = drive(make(), So101Expert(), seed, recorder, actor_noise=0.1)
+    result = drive(make(), So101Expert(), 27, recorder, actor_noise=0.1)
     assert result.success
     states = np.array(recorder.states)
     closed = states[:, JAW] < 0.05  # a jaw with a block in it stays wider open
