@@ -72,7 +72,7 @@ def test_arm_with_a_camera_moves_to_the_bit_as_without() -> None:
         np.testing.assert_array_equal(step.action, same.action)
         felt = same.observation.state[: so101_robot.FELT_SIZE]
         np.testing.assert_array_equal(seen.state, felt)
-        assert not same.observation.image
+        assert not same.observation.pictures
     # The simulated model has all its faces still; the drawn one has few.
     assert seeing._env.model.nmeshface == blind._env.model.nmeshface > 300_000
     assert seeing._camera is not None
@@ -85,7 +85,7 @@ def test_picture_shows_block_and_goal_where_they_are() -> None:
     for seed in range(15):
         seen = robot.reset(seed)
         assert isinstance(seen, WatchedObservation)
-        pixels = decode(seen.image)
+        pixels = decode(seen.pictures["front"].jpeg)
         assert pixels.shape == (64, 64, 3)
         if purple(pixels).sum() < 4:
             continue  # the arm stands before it
@@ -105,17 +105,17 @@ def test_picture_shows_block_and_goal_where_they_are() -> None:
 def test_same_seed_gives_the_same_pictures() -> None:
     one, other = make(), make()
     other.reset(SEED + 1)
-    assert one.reset(SEED).image == other.reset(SEED).image
+    assert one.reset(SEED).pictures == other.reset(SEED).pictures
     action = np.array([0.5, -0.5, 0.2, 1.0], np.float32)
-    after = one.act(action).observation.image
-    assert after == other.act(action).observation.image
-    assert after != one.act(action).observation.image
+    after = one.act(action).observation.pictures
+    assert after == other.act(action).observation.pictures
+    assert after != one.act(action).observation.pictures
 
 
 def test_it_is_known_by_its_string_and_leaves_a_robot_in_listed_words() -> None:
     registry.require_known(NAME)
     spec = registry.read_spec(NAME)
-    assert spec.camera
+    assert [one.name for one in spec.cameras] == ["front"]
     assert (spec.state_size, spec.action_size) == (11, 4)
     assert known_words.find_unknown(spec.environment_id) is None
     assert spec.environment_id.startswith("so101-camera-")

@@ -29,7 +29,14 @@ import numpy as np
 from edge.errors import ActionAfterEndError, ActionShapeError
 from edge.robots import mujoco_camera, simulator
 from edge.robots.clock import Clock, SimulatedClock
-from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+from edge.robots.robot import (
+    Camera,
+    Observation,
+    Picture,
+    RobotSpec,
+    Transition,
+    Vector,
+)
 from edge.robots.scene_view import WatchedObservation
 from edge.robots.so101_camera import So101Camera
 
@@ -42,6 +49,7 @@ PICTURE_PIXELS: Final = 64
 ACTION_SIZE: Final = 4
 CONTROL_HZ: Final = 10.0
 """The package's own: it runs 50 steps of 2 ms for an action."""
+_FRONT: Final = Camera("front", PICTURE_PIXELS, PICTURE_PIXELS, CONTROL_HZ)
 MAX_STEPS: Final = 300
 """As many as the package registers for an episode; its expert takes about 47."""
 STEP_M: Final = 0.025
@@ -102,11 +110,11 @@ class So101Robot:
             action_minimum=(-1.0, -1.0, -1.0, 0.0),
             action_maximum=(1.0,) * ACTION_SIZE,
             simulated=True,
-            camera=camera,
+            cameras=(_FRONT,) if camera else (),
         )
         self._camera: So101Camera | None = None
         if camera:
-            size = (PICTURE_PIXELS, PICTURE_PIXELS)
+            size = (_FRONT.height, _FRONT.width)
             self._camera = So101Camera(scene_file(), model, *size)
 
     @property
@@ -173,8 +181,10 @@ class So101Robot:
         if self._camera is None:
             return Observation(scene, now_ns)
         pixels = self._camera.draw(data.qpos, self._env.goal_pos)
-        image = mujoco_camera.encode(pixels)
-        return WatchedObservation(scene[:FELT_SIZE], now_ns, scene, image=image)
+        picture = Picture(mujoco_camera.encode(pixels), now_ns)
+        return WatchedObservation(
+            scene[:FELT_SIZE], now_ns, scene, pictures={_FRONT.name: picture}
+        )
 
 
 class So101Expert:
