@@ -79,7 +79,7 @@ GOES_ON = np.linspace(0.0, 1.0, MANY)
 
 
 def stop_at(step: int) -> np.ndarray:
-    return np.minimum(GOES_ON, GOES_ON[step])
+    return np.clip(GOES_ON, 0.0, GOES_ON[step])
 
 
 def test_sensor_that_stops_while_another_goes_on_is_noticed_once_and_named() -> None:

@@ -34,6 +34,7 @@ class Parts(TypedDict, total=False):
     actuator_gain: tuple[float, ...]
     latency_steps: int
     play: tuple[float, ...]
+    motor_sensors: MotorSensors
     gaps: Gaps
 
 
