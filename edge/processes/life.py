@@ -56,8 +56,8 @@ ROBOT = flags.DEFINE_multi_string(
     "robot",
     [f"{CHANGED}push-v3@latency"],
     "robot after its change: metaworld-changed:TASK, or metaworld-changed:TASK@CHANGE "
-    "for one change of edge/robots/changed_robot.py, CHANGE:0.5 for half of it; give it "
-    "again for more tasks",
+    "for one change of edge/robots/changed_robot.py, CHANGE:0.5 for half of it; give "
+    "it again for more tasks",
 )
 NIGHTS = flags.DEFINE_integer("nights", 3, "nights on which it learns", lower_bound=1)
 CHANNEL = flags.DEFINE_string(
