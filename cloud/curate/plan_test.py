@@ -142,7 +142,7 @@ def test_no_more_groups_than_val_groups_is_refused() -> None:
 
 def test_episodes_of_two_shapes_are_refused() -> None:
     rows = [*_rows(), records.index_row(99, state_size=39)]
-    match = rf"\(60\), \(39, 2, False, 0\) \(1: {records.episode_id(99)}\)"
+    match = rf"\(60\), \(39, 2, False, '', 0\) \(1: {records.episode_id(99)}\)"
     with pytest.raises(CurationSpecError, match=f"one shape .*{match}"):
         curation_plan.plan(rows, _all(rows), _spec())
 
