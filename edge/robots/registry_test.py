@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,15 @@ def test_name_of_a_changed_robot_says_how_much_of_the_change() -> None:
     for strength in ("", "much", "nan", "-1"):
         with pytest.raises(UnknownRobotError, match="@latency"):
             registry.open_robot(f"metaworld-changed:reach-v3@latency:{strength}")
+
+
+def test_earlier_reading_of_a_motor_is_the_one_of_the_step_before() -> None:
+    robot = registry.open_robot("metaworld-changed:reach-v3@unseen-backlash")
+    states = [robot.reset(1).state]
+    for action in ((1.0, 1.0, 1.0, 0.0), (-1.0, 1.0, -1.0, 0.0), (-1.0, 1.0, 1.0, 0.0)):
+        states.append(robot.act(np.array(action, np.float32)).observation.state)
+    for before, after in itertools.pairwise(states):
+        np.testing.assert_allclose(after[18:21], before[:3], atol=1e-6)
 
 
 def test_robot_behind_poor_sensors_opens_with_an_expert_that_sees_the_scene() -> None:
