@@ -260,11 +260,9 @@ def _rows(found: Found) -> dict[str, str]:
 
 
 def _tell_drives(drove: list[list[str | None]]) -> str:
-    """Packages and deltas in turn."""
-    return "; ".join(
-        f"{(package or '')[:6]} {f'delta {delta[:6]}' if delta else 'no delta'}"
-        for package, delta in drove
-    )
+    """How many packages it drove with, and how many deltas."""
+    packages, deltas = ({one[i] for one in drove} - {None} for i in (0, 1))
+    return f"packages {len(packages)}, deltas {len(deltas)}"
 
 
 def _program_rows(programs: Found, seconds: float) -> dict[str, str]:
