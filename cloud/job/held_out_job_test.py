@@ -161,6 +161,6 @@ def test_senses_that_cannot_be_replayed_end_it_before_anything_is_trained(
     dataset_version.write(
         tmp_path / "version", {"train": [episodes[:2]], "val": [episodes[2:]]}
     )
-    with pytest.raises(BlindRobotError, match="a replay of episodes, which has only"):
+    with pytest.raises(BlindRobotError, match="a replay of episodes, which has none"):
         run(settings(tmp_path))
     assert not list(tmp_path.glob("store/**/checkpoints"))
