@@ -440,7 +440,7 @@ def _classify(feature: Any) -> Feature:  # noqa: ANN401 - TFDS has no types
     _, tfds = quiet_tensorflow.load()
     try:
         shape, dtype = tuple(feature.shape), feature.np_dtype
-    except Exception:  # a nested structure
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # nested
         return Feature("structure", None, type(feature).__name__)
     doc = f"{getattr(dtype, '__name__', dtype)} {list(shape)}"
     if isinstance(feature, tfds.features.Image):
