@@ -10,6 +10,8 @@ and then nothing any more while others of that kind go on. A joint that moves fi
 rests then looks the same, so it has to rest for longer. Sensors that were still from
 the start are left to the night, which knows how they were before (`model/gaps.py`).
 
+A driver that says each reading several times (`repeated_readings.py`) is told as well.
+
 A robot that stands at its goal changes neither, so nothing is noticed there. Nor is it
 if a policy without a memory gives the same command again and again: that is no sign.
 """
@@ -18,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from edge.control.repeated_readings import RepeatedReadings
 from edge.robots.robot import Vector
 
 FROZEN_S: Final = 2.0
@@ -61,7 +64,9 @@ class FrozenSensors:
         self._news = self._last_news = np.zeros(0, np.int64)
         self._number = 0
         self._low = self._high = minimum
-        self._is_told = self._is_part_told = False
+        self._is_told = self._is_part_told = self._is_repeat_told = False
+        self._repeats = RepeatedReadings(self._enough_of_part)
+        self._tells_repeats = False
         self.steps = 0
         self.which: tuple[int, ...] = ()
 
@@ -80,6 +85,18 @@ class FrozenSensors:
             self._state = ~now
         self._number += 1
         is_new = now != self._state
+        repeats = self._repeats.notice(action, is_new)
+        if self._notice_still(action, now, is_new):
+            self._tells_repeats = False
+            return True
+        if not repeats or self._is_repeat_told:
+            return False
+        self._is_repeat_told = self._tells_repeats = True
+        return True
+
+    def _notice_still(
+        self, action: Vector, now: np.ndarray, is_new: np.ndarray
+    ) -> bool:
         if is_new.any():
             self._state, self.steps = now, 0
             self._news += is_new
@@ -88,7 +105,10 @@ class FrozenSensors:
         return not self._is_told and self._count(action)
 
     def tell(self) -> str:
-        """What was noticed, in words."""
+        """What was noticed last, in words."""
+        if self._tells_repeats:
+            old, all_ = self._repeats.repeated, self._repeats.steps
+            return f"sensors repeated their last reading in {old} of {all_} steps"
         if not self.which:
             return f"sensors stood still for {self.steps:,} commanded steps"
         some = self.which[:_TOLD_SENSORS]

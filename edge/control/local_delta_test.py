@@ -178,7 +178,7 @@ def test_torn_or_absent_file_is_refused(
         local_delta.read(folder, package)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_is_noticed(
     tmp_path_factory: pytest.TempPathFactory,

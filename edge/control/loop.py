@@ -179,7 +179,8 @@ def run_episode(
         grants: what `realtime.prepare` was granted; used in real time.
         fast_loop: changes the policy between two steps, within the episode.
         on_frozen: called once if all sensors, and once if some, seem to stand still
-            while the robot is told to move; the episode goes on. It must not wait.
+            while the robot is told to move, and once if they say each reading several
+            times; the episode goes on. It must not wait.
         on_camera: called with a line when a camera is gone or stands still, and when it
             sees again, and with what does not see now. It must not wait.
 
