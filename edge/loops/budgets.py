@@ -54,9 +54,9 @@ class Budgets:
         ValueError: a number is out of its range.
     """
 
-    # A night of the seed model is 900 gradient steps of 1,024 control steps each: 65 s
-    # of one EPYC core (docs/benchmarks.md: 14,135 steps/s), and 11 minutes at a tenth
-    # of that speed. Another package may ask for ten times as much.
+    # A night of the seed model takes 172 s of a processor (docs/benchmarks.md,
+    # Learner), and 29 minutes at a tenth of that speed. Another package may ask for
+    # four times as much.
     wall_s_per_night: float = setting(
         7200.0, flag="learning_wall_s_per_night", minimum=0
     )

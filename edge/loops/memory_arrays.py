@@ -93,6 +93,11 @@ def count_room(shapes: Mapping[str, TensorSpec]) -> int:
     return shapes["actions"].shape[0] if shapes else 0
 
 
+def count_steps(shapes: Mapping[str, TensorSpec]) -> int:
+    """How many steps of each episode the arrays hold."""
+    return shapes["actions"].shape[1] if shapes else 0
+
+
 def fill(
     shapes: Mapping[str, TensorSpec],
     episodes: Sequence[tuple[Episode, int]],

@@ -63,7 +63,8 @@ class Round:
         learned: memories that it learns from.
         judges: memories that judge it.
         unmeasured: memories of which only the surprise is measured.
-        proven: whether the delta that it begins with has proved good in use.
+        cut: memories that it learns from the begin of alone, since they are longer.
+        longest_steps: steps of a memory that the package's arrays hold.
         steps: calls of the loop.
         calibrates: whether the candidate is a calibration and nothing else.
     """
@@ -76,7 +77,8 @@ class Round:
     learned: tuple[Memory, ...]
     judges: tuple[Memory, ...]
     unmeasured: tuple[Memory, ...]
-    proven: bool = False
+    cut: int = 0
+    longest_steps: int = 0
     steps: int = 0
     calibrates: bool = False
 
@@ -94,6 +96,7 @@ class Receipt:
         evaluation: see `Evaluation`.
         wall_s, processor_s: time that it took.
         surprise: what was measured, by the memories' digests.
+        cut, longest_steps: see `Round`.
         found: what was found out about the body, by name (`found`).
     """
 
@@ -107,6 +110,8 @@ class Receipt:
     processor_s: float
     surprise: Mapping[str, float]
     found: Mapping[str, float] = field(default_factory=dict)
+    cut: int = 0
+    longest_steps: int = 0
 
     @property
     def line(self) -> str:
@@ -115,9 +120,12 @@ class Receipt:
         about = f"found: {found}; " if found else ""
         verdict = "accepted" if self.accepted else "refused"
         named = f" {self.delta[:12]}" if self.delta else ""
+        episodes = text_forms.count(self.episodes, "episode")
+        if self.cut:
+            episodes += f" (of {self.cut} the first {self.longest_steps} steps)"
         return (
             f"{self.loop}: delta{named} {verdict} after {self.wall_s:.0f} s "
-            f"on {text_forms.count(self.episodes, 'episode')}: {about}{self.reason}"
+            f"on {episodes}: {about}{self.reason}"
         )
 
 
@@ -245,9 +253,14 @@ def plan_round(
     )
     parent = None if begin is None else begin.digest
     planned = _add_judges(package, loop, job, parent, None, learned, fitting, memories)
-    proven = begin is not None and good is not None and begin.digest == good.digest
-    steps = sum(entry.calls for entry in plan.loops[loop])
-    return dataclasses.replace(planned, proven=proven, steps=steps)
+    longest = memory_arrays.count_steps(shapes)
+    return dataclasses.replace(
+        planned,
+        steps=sum(entry.calls for entry in plan.loops[loop]),
+        # The last step of a recording only says what came of the one before.
+        cut=sum(memory.steps - 1 > longest for memory in learned),
+        longest_steps=longest,
+    )
 
 
 def find_foreign(store: DeltaStore, package: PackageManifest) -> str | None:
@@ -371,6 +384,8 @@ def finish_round(
             if math.isfinite(error)
         },
         found=judged.found,
+        cut=planned.cut,
+        longest_steps=planned.longest_steps,
     )
 
 
@@ -395,7 +410,6 @@ def _judge(planned: Round, judged: Judged) -> guard.Verdict:
     return guard.judge_delta(
         judges,
         must_help=planned.candidate is not None,
-        proven=planned.proven,
         calibrates=planned.calibrates,
     )
 

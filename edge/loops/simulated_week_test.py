@@ -79,11 +79,11 @@ def test_loop_runs_only_in_its_mode(shown: Week) -> None:
 
 
 def test_robot_that_always_drives_leaves_half_of_the_day_to_the_night() -> None:
-    budgets = Budgets(processor_s_per_day=3000.0)
+    budgets = Budgets(processor_s_per_day=4000.0)
     driven = Plan(drives=((0.0, 10.0), (19.0, 24.0)))
     record = simulate([driven], budgets).days[0]
     assert record.ended["slow"] == 1
-    assert record.ran_s["fast"] * 0.25 == pytest.approx(1500, rel=0.01)
+    assert record.ran_s["fast"] * 0.25 == pytest.approx(2000, rel=0.01)
 
 
 def test_night_without_end_uses_its_budget_and_no_more() -> None:

@@ -74,13 +74,13 @@ class Cost:
 
 COSTS: Final = {
     FAST: Cost(math.inf, 0.25, 0.0),
-    MEDIUM: Cost(80.0, 1.0, 400_000.0),
-    SLOW: Cost(660.0, 1.0, 400_000.0),
+    MEDIUM: Cost(250.0, 1.0, 400_000.0),
+    SLOW: Cost(1720.0, 1.0, 400_000.0),
 }
-"""Fast: an update of 5 ms at 50 steps a second. Medium and slow: 100 and 900 gradient
-steps of 1,024 control steps at 1,413 steps/s, a tenth of what one EPYC core does with
-the seed model (docs/benchmarks.md), and the start of the learner; a delta of the seed
-model is 300 kB."""
+"""Fast: an update of 5 ms at 50 steps a second. Slow: ten times the 172 s of a
+processor that a night of the `seed` package takes here (docs/benchmarks.md, Learner).
+Medium: its 100 of the 900 gradient steps, and the start of the learner. A delta of the
+seed model is 300 kB."""
 DRIVING_CORES: Final = 0.8
 EPISODE_S: Final = 60.0
 
