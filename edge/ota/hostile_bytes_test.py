@@ -21,7 +21,7 @@ from edge.ota.decide import Move
 from edge.testing import tampering
 from edge.testing.tiny_package import sign_package, write_package
 from edge.testing.updated_robot import UpdatedRobot
-from release import package, package_folder
+from release import channel, package, package_folder
 
 JSON = st.recursive(
     st.none()
@@ -82,6 +82,14 @@ def check_update(robot: UpdatedRobot) -> None:
         assert active.move in (Move.KEEP, Move.INSTALL, Move.ADOPT_COUNTER)
         assert robot.open().package.digest == active.package.digest
     assert not list((robot.state.root / "packages").glob(".tmp-*"))
+
+
+def test_counter_as_far_ahead_as_it_may_be_is_taken(robot: UpdatedRobot) -> None:
+    # The fixture takes the next release when all else is done.
+    far = channel.LARGEST_COUNTER_STEP
+    robot.replace_record(release_counter=far)
+    check_update(robot)
+    assert robot.read_installed().release_counter == far
 
 
 @settings(max_examples=60, deadline=None)

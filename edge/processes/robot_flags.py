@@ -228,7 +228,7 @@ def read_mode_rules() -> ModeRules:
     """
     text = flags.FLAGS[_NIGHT].value
     try:
-        night = NO_NIGHT if text is None else mode.parse_night(text)
+        night = mode.parse_night(text) if text else NO_NIGHT
     except ValueError as e:
         raise app.UsageError(f"--{_NIGHT}: {e}") from e
     return ModeRules(night, float(str(flags.FLAGS[_SLEEP_AFTER].value)))
