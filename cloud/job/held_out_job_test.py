@@ -115,6 +115,7 @@ def test_robot_without_a_simulator_gets_a_verdict_and_a_channel_that_name_it(
     assert not list(second.report.parent.glob("logs/baseline")), "its report was there"
 
 
+@pytest.mark.long
 def test_far_away_package_is_refused_and_a_task_without_episodes_is_said_before(
     tmp_path: Path,
 ) -> None:

@@ -67,6 +67,7 @@ def fit(
     return result, untrained[0]
 
 
+@pytest.mark.long
 def test_actions_that_depend_on_camera_and_sound_are_learned(
     data: TrainingData, tmp_path: Path
 ) -> None:

@@ -196,6 +196,7 @@ def prepare(learning: LocalLearning) -> set[int]:
     return pids
 
 
+@pytest.mark.long
 def test_prepared_package_is_compiled_before_a_round_and_learns_the_same_to_the_bit(
     home: LearningHome, jax_cache: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_prepared_package_is_compiled_before_a_round_and_learns_the_same_to_the_
     assert read_learned(learning) == learn_elsewhere(home.root.with_name("other"))
 
 
+@pytest.mark.long
 def test_round_keeps_to_its_processors_and_compiling_to_all_of_them(
     home: LearningHome,
 ) -> None:

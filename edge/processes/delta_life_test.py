@@ -79,6 +79,7 @@ def test_delta_proves_good_in_use_and_the_next_one_that_does_worse_goes_back(
     assert [robot.count_receipts(one) for one in outcomes] == [2, 1, 1, 0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("helps", [True, False])
 def test_after_an_update_the_delta_is_judged_on_the_new_package_or_put_aside(
     robot: Robot, helps: bool
@@ -107,6 +108,7 @@ def test_after_an_update_the_delta_is_judged_on_the_new_package_or_put_aside(
     assert robot.count_receipts("unlearned") == 1
 
 
+@pytest.mark.long
 def test_delta_is_learned_proves_good_and_survives_an_update_in_a_whole_robot(
     tmp_path: Path,
 ) -> None:

@@ -250,6 +250,7 @@ def test_pointer_that_a_full_disk_keeps_torn_is_said_once_and_learning_goes_on(
     assert said.count(f"{pointer}: expected a pointer to a delta") == 1, said
 
 
+@pytest.mark.long
 def test_idle_robot_compiles_what_a_night_needs_and_changes_nothing(
     home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:

@@ -4,11 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from edge.processes import mode_keeper
 from edge.processes.mailbox import Mailbox
 from edge.testing import at_terminal, process_tree, ring_steps, robot_home
 
 
+@pytest.mark.long
 def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
     tmp_path: Path,
 ) -> None:

@@ -185,6 +185,7 @@ def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:
     assert desk.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.long
 def test_control_that_nobody_can_hear_any_more_is_started_again_and_is_heard(
     desk: Desk,
 ) -> None:
@@ -220,6 +221,7 @@ def test_robot_whose_run_folder_is_gone_ends_before_a_second_one_moves(
         again.close()
 
 
+@pytest.mark.long
 def test_dead_learner_and_updater_come_back_ever_later_and_control_drives_on(
     tmp_path: Path,
 ) -> None:

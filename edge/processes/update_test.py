@@ -333,6 +333,7 @@ def test_only_package_that_was_torn_is_fetched_again_as_soon_as_control_says_so(
     assert service.end()[0] == 0
 
 
+@pytest.mark.long
 def test_service_without_a_network_says_so_once_and_goes_on(
     home: Home, run: Callable[..., Service]
 ) -> None:

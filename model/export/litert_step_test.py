@@ -166,6 +166,7 @@ def test_fast_update_with_a_wrong_gradient_loses_its_gain(steps: Steps) -> None:
     assert agreement.measure_fast_update(lambda _: {}, run, given, states) == np.inf
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sizes", [small_models.SIZES, dataclasses.replace(SIZES, block_count=2)]
 )

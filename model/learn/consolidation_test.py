@@ -130,6 +130,7 @@ def check_bounded(deltas: Mapping[str, Any]) -> None:
 BIASED = np.array([0.15, -0.1], np.float32)
 
 
+@pytest.mark.long
 def test_rest_learns_a_biased_actuator_and_stays_near_the_last_good(
     trained: WaveCore, calls: Calls
 ) -> None:

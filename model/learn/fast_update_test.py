@@ -119,6 +119,7 @@ def adapt(trained: WaveCore, fast: fast_update.Update) -> Adapt:
     return adapt
 
 
+@pytest.mark.long
 def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
     trained: WaveCore,
     adapt: Adapt,

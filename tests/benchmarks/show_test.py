@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from tests.benchmarks import commands
 
 
@@ -12,6 +14,7 @@ def render_s(steps: int) -> float:
     return float(found["render_s"])
 
 
+@pytest.mark.long
 def test_page_of_ten_times_the_steps_takes_no_more_than_that_many_times_as_long() -> (
     None
 ):
