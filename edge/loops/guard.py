@@ -26,15 +26,27 @@ from edge.control.local_delta import Evaluation
 CONFIDENCE: Final = 0.9
 """That a group passes wrongly in one night of ten; the next guard is the trial in use
 (`trial.py`), which then goes back."""
-ALLOWED: Final = 0.05
-"""Harm that is allowed, in half ranges of the action; what is a little worse in use,
-the trial (`trial.py`) finds. Measured with the default model, one night each: random
-deltas as large as their bounds change known actions by 0.44 to 0.50, half as large by
-0.17 to 0.27, a quarter as large by 0.10 to 0.13; a night after a sensor bias by 0.02.
-In six nights after a delta that drove well the four that kept its success raised this
-error by 0.001 to 0.004, and the two that lost some of it by 0.112 and 0.121. An arm
-that is late or moves further is turned back by the control step, which no recorded
-episode shows."""
+ALLOWED: Final = 0.2
+"""Harm that is allowed, in half ranges of the action: this guard refuses what is far
+off, and only the trial in use (`trial.py`) what is a little worse. Measured with the
+default model, one night each: random deltas as large as their bounds change known
+actions by 0.44 to 0.50 and are refused, of those half as large (0.17 to 0.27) some
+pass, and a quarter as large (0.10 to 0.13) all do. Good nights after a sensor bias
+change known actions by 0.02 to 0.044, with a spread: what the package drove with success
+on the changed robot counts as known, and a good delta acts otherwise there. With 0.05
+allowed, two nights out of two that would have won back all were refused. When packages
+taught a robot with a late arm, or with another gain, to move more slowly, a night
+changed them by 0.15 and 0.14; now the control step turns such an arm back, which no
+recorded episode shows, and this guard lets it pass. These are among the changes that
+benchmarks report. A tighter allowance needs a measure by which a package judges only
+what it means to imitate; the error of an action is none."""
+ALLOWED_OF_PROVEN: Final = 0.05
+"""Harm that is allowed to what was learned by a delta that has proved good in use:
+the robot succeeds with it, so what comes after it must do much the same. In six nights
+after such a delta (latency, the default model, taught to move slowly) the four that
+kept its success raised this error by 0.001 to 0.004, and the two that lost some of it
+by 0.112 and 0.121. Latency is among the changes that benchmarks report.
+A robot that changes again fails, its delta goes back, and this no longer holds."""
 FEWEST: Final = 2
 """Judges, without which nothing counts."""
 _EXACT: Final = 14  # judges up to which every combination of signs is tried
@@ -69,6 +81,7 @@ def judge_delta(
     judges: Sequence[Judge],
     *,
     must_help: bool = False,
+    proven: bool = False,
     calibrates: bool = False,
 ) -> Verdict:
     """Judges a new delta.
@@ -77,6 +90,7 @@ def judge_delta(
         judges: every judge there is.
         must_help: whether it must be better and not only no worse, as an old delta on
             a new package must.
+        proven: whether the delta before it has proved good in use.
         calibrates: whether it is a calibration and nothing else. What one says of the
             arm acts in control alone, where no recorded episode shows it: if it changes
             nothing here it may count, and its trial in use decides.
@@ -91,10 +105,11 @@ def judge_delta(
     if must_help and calibrates and all(_harm(one) == 0.0 for one in judges):
         reason = "it changes no recorded action; its trial in use decides"
         return Verdict(True, reason, _evaluation(judges, 0.0))
+    of_learned = 0.0 if must_help else ALLOWED_OF_PROVEN if proven else ALLOWED
     confidences, told = [], []
     for name, group in _group(judges).items():
         harms = [_harm(one) for one in group]
-        allowed = 0.0 if must_help and name == _LEARNED else ALLOWED
+        allowed = of_learned if name == _LEARNED else ALLOWED
         confidence = compute_confidence(harms, allowed)
         confidences.append(confidence)
         told.append(_tell(name, group, allowed))

@@ -63,6 +63,7 @@ class Round:
         learned: memories that it learns from.
         judges: memories that judge it.
         unmeasured: memories of which only the surprise is measured.
+        proven: whether the delta that it begins with has proved good in use.
         cut: memories that it learns from the begin of alone, since they are longer.
         longest_steps: steps of a memory that the package's arrays hold.
         steps: calls of the loop.
@@ -77,6 +78,7 @@ class Round:
     learned: tuple[Memory, ...]
     judges: tuple[Memory, ...]
     unmeasured: tuple[Memory, ...]
+    proven: bool = False
     cut: int = 0
     longest_steps: int = 0
     steps: int = 0
@@ -256,6 +258,7 @@ def plan_round(
     longest = memory_arrays.count_steps(shapes)
     return dataclasses.replace(
         planned,
+        proven=begin is not None and good is not None and begin.digest == good.digest,
         steps=sum(entry.calls for entry in plan.loops[loop]),
         # The last step of a recording only says what came of the one before.
         cut=sum(memory.steps - 1 > longest for memory in learned),
@@ -410,6 +413,7 @@ def _judge(planned: Round, judged: Judged) -> guard.Verdict:
     return guard.judge_delta(
         judges,
         must_help=planned.candidate is not None,
+        proven=planned.proven,
         calibrates=planned.calibrates,
     )
 

@@ -204,6 +204,26 @@ def test_next_round_begins_where_the_last_one_ended(home: Home) -> None:
     )
 
 
+def test_night_after_a_proven_delta_is_refused_where_one_on_trial_would_pass(
+    home: Home,
+) -> None:
+    package = home.package()
+    home.show(package, 16)
+    first = home.finish(home.plan(package)).delta
+    assert first is not None
+    worse = Judged(before=(0.01,) * 4, after=(0.12,) * 4, surprise=())
+    home.store.point(LAST_GOOD, first)
+    proven = home.plan(package)
+    output = proven.job.output
+    output.write_bytes(local_delta.encode_vectors(vectors(0.1)))
+    assert not home.judge(proven, worse).accepted
+    assert home.store.named(CURRENT) == home.store.named(LAST_GOOD) == first
+    home.store.point(CURRENT, home.keep(vectors(0.2), package.digest))
+    on_trial = home.plan(package)
+    assert home.judge(on_trial, worse).accepted
+    assert home.store.named(LAST_GOOD) == first
+
+
 def test_line_says_of_how_many_episodes_the_end_was_not_learned(home: Home) -> None:
     package = home.package()
     home.show(package, 8)

@@ -240,7 +240,7 @@ def test_odd_nights_leave_a_whole_and_drivable_robot(
 
 NIGHTS = int(os.environ.get("ODD_NIGHTS", "1500"))
 """Some three minutes of them; ten thousand, by `--test_env=ODD_NIGHTS=10000
---test_timeout=3600`, take a quarter of an hour."""
+--test_timeout=3600`, take 35 minutes."""
 
 
 @pytest.mark.long
