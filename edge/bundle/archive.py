@@ -1,11 +1,11 @@
-"""Writes the Pi bundle: one .tar.gz whose bytes depend only on its files.
+"""Writes the Pi bundle: one .tar.zst whose bytes depend only on its files.
 
-The entries are sorted, owned by root, dated 1970 and have mode 0644 or 0755; the gzip
-header holds no name and no time. A file with the same content as an earlier one becomes
-a hard link to it. `BUNDLE.json`, the last entry, lists every file with its digest.
+The entries are sorted, owned by root, dated 1970 and have mode 0644 or 0755. A file
+with the same content as an earlier one becomes a hard link to it. `BUNDLE.json`, the
+last entry, lists every file with its digest. One thread compresses all of it, so the
+bytes do not depend on the machine; a checksum of the content tells a damaged download.
 """
 
-import gzip
 import hashlib
 import io
 import tarfile
@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import zstandard
+
 from base import canonical_json
 from edge import errors
 from edge.bundle import elf
 
 LISTING: Final = "BUNDLE.json"
 _SCHEMA_VERSION: Final = 1
-_COMPRESSION: Final = 6  # level 9 saves 0.3 MB of 40 and takes three times as long
+_LEVEL: Final = 12  # level 19 saves 4.5 MB of 34.7 and takes 99 s of a processor
 _LINK_FROM_BYTES: Final = 4096  # below that a link entry is as large as the content
 
 
@@ -81,7 +83,9 @@ def write(
     }
     with (
         output.open("wb") as raw,
-        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as compressed,
+        zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(
+            raw
+        ) as compressed,
         tarfile.open(
             fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT
         ) as archive,

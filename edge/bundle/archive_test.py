@@ -1,14 +1,14 @@
-import gzip
 import json
 import random
-import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from edge import errors
 from edge.bundle import archive
 from edge.bundle.archive import Entry
+from edge.testing import bundles
 
 X86 = b"\x7fELF" + bytes(14) + (0x3E).to_bytes(2, "little") + bytes(44)
 ARM = b"\x7fELF" + bytes(14) + (0xB7).to_bytes(2, "little") + bytes(44)
@@ -33,15 +33,13 @@ def test_bytes_do_not_depend_on_the_order_of_entries_or_the_output_path(
     shuffled = list(ENTRIES.items())
     random.Random(1).shuffle(shuffled)
     (tmp_path / "other").mkdir()
-    first = write(tmp_path / "a.tar.gz", ENTRIES)
-    assert write(tmp_path / "other" / "b.tar.gz", dict(shuffled)) == first
+    first = write(tmp_path / "a.tar.zst", ENTRIES)
+    assert write(tmp_path / "other" / "b.tar.zst", dict(shuffled)) == first
 
 
 def test_archive_does_not_reveal_who_made_it_or_when(tmp_path: Path) -> None:
-    raw = write(tmp_path / "a.tar.gz", ENTRIES)
-    assert raw[4:8] == bytes(4)  # gzip's time
-    assert raw[3] == 0  # gzip's flags: no name, no comment
-    with tarfile.open(tmp_path / "a.tar.gz") as tar:
+    write(tmp_path / "a.tar.zst", ENTRIES)
+    with bundles.open_archive(tmp_path / "a.tar.zst") as tar:
         for member in tar:
             assert (member.mtime, member.uid, member.gid) == (0, 0, 0)
             assert member.mode in (0o644, 0o755)
@@ -50,8 +48,8 @@ def test_archive_does_not_reveal_who_made_it_or_when(tmp_path: Path) -> None:
 def test_unpacked_files_are_the_entries_and_the_listing_describes_them(
     tmp_path: Path,
 ) -> None:
-    write(tmp_path / "a.tar.gz", ENTRIES)
-    with tarfile.open(tmp_path / "a.tar.gz") as tar:
+    write(tmp_path / "a.tar.zst", ENTRIES)
+    with bundles.open_archive(tmp_path / "a.tar.zst") as tar:
         tar.extractall(tmp_path / "out", filter="data")
     root = tmp_path / "out" / "continuon"
     for path, entry in ENTRIES.items():
@@ -63,9 +61,25 @@ def test_unpacked_files_are_the_entries_and_the_listing_describes_them(
 
 
 def test_repeated_content_is_stored_once(tmp_path: Path) -> None:
-    write(tmp_path / "a.tar.gz", ENTRIES)
-    raw = gzip.decompress((tmp_path / "a.tar.gz").read_bytes())
-    assert raw.count(LARGE) == 1
+    raw = write(tmp_path / "a.tar.zst", ENTRIES)
+    tar = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+    assert tar.count(LARGE) == 1
+
+
+def test_any_unpacker_reads_the_archive_and_its_checksum_tells_damage(
+    tmp_path: Path,
+) -> None:
+    raw = write(tmp_path / "a.tar.zst", ENTRIES)
+    # The window of all decompressors by default; a larger one must be asked for.
+    assert zstandard.get_frame_parameters(raw).window_size <= 8 << 20
+    assert zstandard.get_frame_parameters(raw).has_checksum
+    damaged = tmp_path / "damaged.tar.zst"
+    damaged.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with (
+        pytest.raises(zstandard.ZstdError, match="checksum"),
+        bundles.open_archive(damaged),
+    ):
+        pass
 
 
 def test_native_file_for_another_processor_is_refused() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from base.testing import bucket as local_bucket
-from edge.testing import processes, tiny_package
+from edge.testing import bundles, processes, tiny_package
 from edge.testing.tiny_package import Publisher
 from rlds import example_codec, tfrecord
 
@@ -40,7 +40,7 @@ class Installed(NamedTuple):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked in a folder other than the one where it was built."""
-    return processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
+    return bundles.unpack(tmp_path_factory.mktemp("any where"))
 
 
 def signed_flags(publisher: Publisher) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.ota.state_folder import StateFolder
 from edge.processes.home import Home
 from edge.testing import (
+    bundles,
     process_tree,
     processes,
     ring_steps,
@@ -48,12 +48,9 @@ _LONGEST_S: Final = 600.0  # for an emulated program, on a busy machine
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both archives, unpacked over each other as on a Pi."""
-    folder = processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
-    below = {path for path in folder.rglob("*") if path.is_file()}
-    with tarfile.open(Path(os.environ["LEARNER"]).absolute()) as tar:
-        added = {folder.parent / one.name for one in tar if one.isfile() or one.islnk()}
-        assert added.isdisjoint(below)  # control is the same with it and without it
-        tar.extractall(folder.parent, filter="data")
+    folder = bundles.unpack(tmp_path_factory.mktemp("any where"))
+    # Control is the same with it and without it.
+    bundles.unpack_over(folder, Path(os.environ["LEARNER"]))
     return folder
 
 

@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from edge.redact import picture
 from edge.redact.masker import Masker
-from edge.testing import photographs, processes
+from edge.testing import bundles, photographs
 
 _MASK = """
 import sys
@@ -27,12 +26,8 @@ print(found.frames_masked, found.masks.frames_dropped, found.reasons)
 
 
 def test_emulated_pi_masks_a_picture_to_the_same_bytes(tmp_path: Path) -> None:
-    root = processes.unpack_bundle(tmp_path)
-    below = {path for path in root.rglob("*") if path.is_file()}
-    with tarfile.open(Path(os.environ["MASKS"]).absolute()) as tar:
-        added = {tmp_path / one.name for one in tar if one.isfile()}
-        assert added.isdisjoint(below)
-        tar.extractall(tmp_path, filter="data")
+    root = bundles.unpack(tmp_path)
+    bundles.unpack_over(root, Path(os.environ["MASKS"]))
     image = picture.mask(photographs.show_head(5), [])
     (tmp_path / "seen.jpg").write_bytes(image)
     (tmp_path / "mask.py").write_text(_MASK)

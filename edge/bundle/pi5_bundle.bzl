@@ -62,7 +62,7 @@ def _source_line(file):
     return None if file.short_path.startswith("../") else "code/%s\t%s" % (file.short_path, file.path)
 
 def _impl(ctx):
-    output = ctx.actions.declare_file(ctx.label.name + ".tar.gz")
+    output = ctx.actions.declare_file(ctx.label.name + ".tar.zst")
     sources = depset(transitive = [
         program[PyInfo].transitive_sources
         for program in ctx.attr.programs

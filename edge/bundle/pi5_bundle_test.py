@@ -15,17 +15,20 @@ import pytest
 from edge.bundle import archive, elf
 from edge.processes.mailbox import Mailbox
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
-from edge.testing import processes, tiny_package
-from rlds import example_codec, tfrecord
+from edge.testing import bundles, processes, simulated_episodes, tiny_package
+from rlds import example_codec, reader, tfrecord
 
 STEPS = 10
 TOLERANCE = 1e-5
+PROGRAMS = (
+    *("consent", "control", "label", "page", "record", "tell", "trim", "update"),
+)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked in a folder other than the one where it was built."""
-    return processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
+    return bundles.unpack(tmp_path_factory.mktemp("any where"))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +81,7 @@ def test_bundle_holds_no_cache_no_build_path_and_no_signing_code(
     assert not [path for path in paths if "/bin/" in path and "python/" not in path]
     code = {path.removeprefix("code/") for path in paths if path.startswith("code/")}
     assert "edge/run.py" in code
-    assert {
-        f"edge/processes/{name}.py" for name in ("control", "record", "tell", "update")
-    } <= code
+    assert {f"edge/processes/{name}.py" for name in PROGRAMS} <= code
     assert {path.split("/")[0] for path in code} == {"base", "edge", "release", "rlds"}
     assert code.isdisjoint(
         {"release/signing/private_keys.py", "release/signing/publish.py"}
@@ -110,6 +111,26 @@ def test_pi_uploads_with_the_program_of_its_bundle(root: Path, tmp_path: Path) -
     )
     assert done.returncode == 0, done.stderr
     assert "0 sent, 0 already in the store" in done.stdout
+
+
+def test_operator_labels_and_trims_an_episode_with_the_programs_of_the_bundle(
+    root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    (name,) = simulated_episodes.make(folder, 1)
+    for program, flag in (("label", "--says=failure"), ("trim", "--last=3")):
+        done = processes.run_on_pi(
+            root,
+            f"--from={folder}",
+            f"--robot_id={simulated_episodes.ROBOT_ID}",
+            f"--episode={name}",
+            flag,
+            environment={"CONTINUON_PROGRAM": f"edge.processes.{program}"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    changed = reader.read_episode(folder / f"{name}.tfrecord")
+    assert changed.metadata.success is False
+    assert changed.num_steps == 3
 
 
 def test_services_are_told_something_with_the_program_of_the_bundle(

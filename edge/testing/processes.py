@@ -1,15 +1,14 @@
 """Runs the programs of this folder as processes, here or on an emulated Pi, for tests.
 
-To emulate the Pi, QEMU runs the aarch64 interpreter and libraries of a bundle as a
-Cortex-A76. A test that does this has both files as data and names them in the
-environment variables BUNDLE and QEMU.
+To emulate the Pi, QEMU runs the aarch64 interpreter and libraries of a bundle
+(`bundles.py`) as a Cortex-A76. A test that does this has QEMU as data and names it in
+the environment variable QEMU.
 """
 
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -84,13 +83,6 @@ def read_tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def unpack_bundle(folder: Path) -> Path:
-    """Unpacks the bundle below `folder`, and returns its root."""
-    with tarfile.open(Path(os.environ["BUNDLE"]).absolute()) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "continuon"
 
 
 def run_on_pi(

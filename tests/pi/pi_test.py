@@ -18,7 +18,7 @@ import pytest
 from cloud.package import build
 from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
-from edge.testing import processes, tiny_package
+from edge.testing import bundles, processes, tiny_package
 from model import config
 from model.testing import small_models
 from release.signing import publish
@@ -71,7 +71,7 @@ def step(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked; what one run compiles of its sources, others read."""
-    return processes.unpack_bundle(tmp_path_factory.mktemp("pi"))
+    return bundles.unpack(tmp_path_factory.mktemp("pi"))
 
 
 @pytest.fixture(scope="module")

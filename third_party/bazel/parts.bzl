@@ -76,6 +76,12 @@ def external_parts():
         remove = _READERS_OF_TEXT,
     )
 
+    # Apart from cloud, so that who builds a bundle does not fetch all that.
+    pip_tree(
+        name = "archives",
+        lock = "//third_party/python:locks/archives.txt",
+    )
+
     pip_tree(
         name = "photographs",
         compile = False,

@@ -26,6 +26,7 @@ TREES = {
     "learner_aarch64": ("learner.in", AARCH64),
     "masks": ("masks.in", X86_64),
     "masks_aarch64": ("masks.in", AARCH64),
+    "archives": ("archives.in", X86_64),
     "photographs": ("photographs.in", X86_64),
     "cameras": ("cameras.in", X86_64),
     "sim": ("sim.in", X86_64),
