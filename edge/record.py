@@ -45,6 +45,7 @@ from edge.errors import ActorLostError
 from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
+from edge.robots.drawn_cameras import find_drawn
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot, RobotSpec
 from edge.simulated_or_real import RealTime
@@ -277,6 +278,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         tell=command_line.say,
         words=word_flags.read(),
         open_masker=mask_flags.open_masker,
+        drawn=find_drawn(robot),
     ) as folders:
         yield folders
 
@@ -337,7 +339,9 @@ def _record(
         tags=("demonstration", *_TAGS.value),
         location=_LOCATION.value,
     )
-    recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
+    recorder = folders.begin(
+        robot.spec, name, start_unix_ns, provenance, drawn=find_drawn(robot)
+    )
     result = loop.run_episode(
         robot,
         plan.actor,

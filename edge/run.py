@@ -63,6 +63,7 @@ from edge.ota.state_folder import StateFolder
 from edge.record_summary import success_text
 from edge.robots import registry
 from edge.robots.clock import NS_PER_S
+from edge.robots.drawn_cameras import find_drawn
 from edge.robots.robot import Robot, RobotSpec
 from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE, RUNTIME_VERSION
@@ -270,6 +271,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         passed=_newest_time(),
         words=word_flags.read(),
         open_masker=mask_flags.open_masker,
+        drawn=find_drawn(robot),
     ) as folders:
         for shared in folders.recover_all():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")

@@ -58,6 +58,7 @@ from edge.errors import ActorLostError
 from edge.ota import canary
 from edge.robots import machine_name, registry
 from edge.robots.clock import NS_PER_S, MonotonicClock
+from edge.robots.drawn_cameras import find_drawn
 from edge.robots.robot import Robot
 from edge.runtime_version import EXPORT_TARGET
 from edge.simulated_or_real import RealTime
@@ -315,6 +316,7 @@ def _open_folders(
         consent=terms.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
         tell=_say,
         words=word_flags.read(),
+        drawn=find_drawn(robot),
     ) as folders:
         yield folders
 
@@ -428,7 +430,9 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
         actor=driver.actor, package_digest=driver.package_digest or "", watched=True
     )
     journal.begin(Begun(pair, arm, name))
-    recorder = session.folders.begin(robot.spec, name, start_unix_ns, provenance)
+    recorder = session.folders.begin(
+        robot.spec, name, start_unix_ns, provenance, drawn=find_drawn(robot)
+    )
     result = run_episode(
         robot,
         driver.policy_for(_ROBOT.value, robot.spec),

@@ -67,6 +67,8 @@ def test_private_value_is_refused_and_not_repeated(door: Door) -> None:
     [
         Door("nothing private"),
         Door("masked pictures", episode=see(JPEG)),
+        private_values.DRAWN,
+        private_values.DRAWN_AND_MASKED,
         Door("a steady hum", episode=hear(lambda t: np.full((t, 8), -3.5))),
         write_text("task", "put the red block into the left box"),
         write_text("task", "Pick up the cup, and place it on the shelf."),

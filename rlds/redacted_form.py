@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from base import text_forms
-from rlds import blank_picture, jpeg_segments, known_words
+from rlds import blank_picture, drawn_pictures, jpeg_segments, known_words
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.known_words import NO_WORDS
@@ -141,7 +141,10 @@ def _check_record(episode: Episode, record: RedactionRecord) -> None:
         raise FieldNotCoveredError(
             ("fields_covered",), "the redaction record to name sensitive fields, once"
         )
-    _check_pictures(episode, record)
+    if record.drawn is None:
+        _check_pictures(episode, record)
+    else:
+        drawn_pictures.check_drawn(episode, record, record.drawn)
     if record.transform_version != TRANSFORM_VERSION:
         raise FieldNotCoveredError(
             ("transform_version",), f"the transforms {TRANSFORM_VERSION}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from rlds.errors import RedactionRecordError
-from rlds.spec import EpisodeSpec
+from rlds.spec import EpisodeSpec, picture_field
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SOURCE = "redaction record"
@@ -78,6 +78,35 @@ class PictureMasks:
 
 
 @dataclasses.dataclass(frozen=True)
+class DrawnPictures:
+    """States that a simulator drew the pictures, and that they are not masked.
+
+    `rlds.drawn_pictures` checks that it can be true.
+
+    Attributes:
+        simulator: what drew them.
+        cameras: names of the cameras whose pictures it drew, sorted.
+        frames_dropped: pictures that are black, since there was none.
+
+    Raises:
+        RedactionRecordError: a value has the wrong type or is out of range.
+    """
+
+    simulator: str
+    cameras: tuple[str, ...]
+    frames_dropped: int
+
+    def __post_init__(self) -> None:
+        texts = (self.simulator, *self.cameras)
+        _check(all(type(text) is str and text for text in texts), "drawn: texts")
+        _check(_is_count(self.frames_dropped), "drawn.frames_dropped: a count")
+
+    def to_json(self) -> dict[str, object]:
+        """Returns it as JSON values."""
+        return {**dataclasses.asdict(self), "cameras": list(self.cameras)}
+
+
+@dataclasses.dataclass(frozen=True)
 class RedactionRecord:
     """States which sensitive fields were transformed, and how.
 
@@ -89,6 +118,8 @@ class RedactionRecord:
         attested: whether the robot attests that the episode holds no other data.
         pictures: how they were masked; None where there are none, and in what was
             written before pictures could leave.
+        drawn: that they are drawn, and so not masked; None in all but some episodes of
+            simulated robots.
 
     Raises:
         RedactionRecordError: a value has the wrong type or is out of range.
@@ -100,6 +131,7 @@ class RedactionRecord:
     frames_masked: int
     attested: bool
     pictures: PictureMasks | None = None
+    drawn: DrawnPictures | None = None
 
     def __post_init__(self) -> None:
         _check(isinstance(self.transform_version, str), "transform_version: a string")
@@ -134,6 +166,8 @@ class RedactionRecord:
         }
         if self.pictures is not None:
             found["pictures"] = self.pictures.to_json()
+        if self.drawn is not None:
+            found["drawn"] = self.drawn.to_json()
         return found
 
 
@@ -145,8 +179,8 @@ def from_json(value: object) -> RedactionRecord:
     """
     _check(value is not None, "a redaction record")
     names = {field.name for field in dataclasses.fields(RedactionRecord)}
-    if isinstance(value, dict) and "pictures" not in value:
-        names.remove("pictures")
+    if isinstance(value, dict):
+        names -= {"pictures", "drawn"} - set(value)
     value = _read_object(value, names)
     _check(isinstance(value["detectors"], dict), "detectors: an object")
     _check(isinstance(value["fields_covered"], list), "fields_covered: a list")
@@ -157,7 +191,15 @@ def from_json(value: object) -> RedactionRecord:
         frames_masked=value["frames_masked"],
         attested=value["attested"],
         pictures=_read_pictures(value["pictures"]) if "pictures" in value else None,
+        drawn=_read_drawn(value["drawn"]) if "drawn" in value else None,
     )
+
+
+def _read_drawn(value: object) -> DrawnPictures:
+    keys = {field.name for field in dataclasses.fields(DrawnPictures)}
+    found = _read_object(value, keys)
+    _check(isinstance(found["cameras"], list), "drawn.cameras: a list")
+    return DrawnPictures(**{**found, "cameras": tuple(found["cameras"])})
 
 
 def _read_pictures(value: object) -> PictureMasks:
@@ -183,9 +225,13 @@ def _read_object(value: object, keys: Set[str]) -> dict[str, Any]:
 def find_missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str, ...]:
     """Returns the sensitive fields of `spec` that `record` does not cover.
 
-    A record that is not attested covers nothing.
+    What is said to be drawn needs no transform. A record that is not attested covers
+    nothing.
     """
-    covered = set(record.fields_covered) if record.attested else set[str]()
+    drawn = () if record.drawn is None else record.drawn.cameras
+    covered = {*record.fields_covered, *map(picture_field, drawn)}
+    if not record.attested:
+        covered = set()
     return tuple(
         field.name
         for field in (*spec.step_fields(), *spec.episode_fields())

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from rlds import redaction_record
 from rlds.errors import RedactionRecordError
 from rlds.redaction_record import (
+    DrawnPictures,
     Looked,
     PictureMasks,
     RedactionRecord,
@@ -76,6 +78,36 @@ def test_record_says_how_pictures_were_masked_and_an_older_one_does_not() -> Non
 def test_malformed_statement_about_pictures_is_refused(pictures: object) -> None:
     with pytest.raises(RedactionRecordError):
         redaction_record.from_json(_record().to_json() | {"pictures": pictures})
+
+
+def test_record_says_which_pictures_are_drawn_and_an_older_one_does_not() -> None:
+    record = _record(drawn=DrawnPictures("so101-camera", ("front",), 2))
+    assert redaction_record.from_json(record.to_json()) == record
+    assert "drawn" not in _record().to_json()
+    camera = EpisodeSpec(3, 2, cameras=("front", "wrist"))
+    assert find_missing_fields(record, camera) == ("observation/image_wrist",)
+    unattested = dataclasses.replace(record, attested=False)
+    assert "observation/image_front" in find_missing_fields(unattested, camera)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        None,
+        [],
+        {},
+        {"simulator": "", "cameras": ["front"], "frames_dropped": 0},
+        {"simulator": "so101-camera", "cameras": "front", "frames_dropped": 0},
+        {"simulator": "so101-camera", "cameras": [""], "frames_dropped": 0},
+        {"simulator": "so101-camera", "cameras": [1], "frames_dropped": 0},
+        {"simulator": "so101-camera", "cameras": [], "frames_dropped": -1},
+        {"simulator": "so101-camera", "cameras": [], "frames_dropped": True},
+        {"simulator": "a", "cameras": [], "frames_dropped": 0, "by": "Ada"},
+    ],
+)
+def test_malformed_statement_about_drawn_pictures_is_refused(drawn: object) -> None:
+    with pytest.raises(RedactionRecordError):
+        redaction_record.from_json(_record().to_json() | {"drawn": drawn})
 
 
 def test_record_covers_a_numeric_episode_and_not_one_with_images() -> None:

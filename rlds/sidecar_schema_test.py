@@ -56,6 +56,13 @@ _GOOD: dict[str, Any] = {
     "keyid": "",
     "signature": "A" * 86 + "==",
 }
+_DRAWN: dict[str, Any] = copy.deepcopy(_GOOD)
+_DRAWN["privacy"]["drawn"] = {
+    "simulator": "so101-camera",
+    "cameras": ["front"],
+    "frames_dropped": 0,
+}
+del _DRAWN["privacy"]["pictures"]
 
 
 def _is_taken(value: dict[str, Any]) -> bool:
@@ -71,7 +78,8 @@ def _check_agreement(value: dict[str, Any]) -> None:
 
 
 def test_good_sidecar_is_taken_by_both() -> None:
-    assert _VALIDATOR.is_valid(_GOOD) and _is_taken(_GOOD)
+    for good in (_GOOD, _DRAWN):
+        assert _VALIDATOR.is_valid(good) and _is_taken(good)
 
 
 def test_sidecar_of_before_pictures_could_leave_is_taken_by_both() -> None:
@@ -89,8 +97,12 @@ def _leaves(value: dict[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-def _replace(path: tuple[str, ...], new: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    value = copy.deepcopy(_GOOD)
+def _replace(
+    path: tuple[str, ...],
+    new: Any,  # noqa: ANN401 - JSON
+    good: dict[str, Any] = _GOOD,
+) -> dict[str, Any]:
+    value = copy.deepcopy(good)
     inner = value
     for key in path[:-1]:
         inner = inner[key]
@@ -132,6 +144,18 @@ def test_value_in_any_field_is_taken_by_both_or_refused_by_both(
     new: Any,  # noqa: ANN401 - JSON
 ) -> None:
     _check_agreement(_replace(path, new))
+
+
+@_BOUNDED
+@given(
+    st.sampled_from([path for path in _leaves(_DRAWN) if "drawn" in path]),
+    _VALUES,
+)
+def test_value_about_drawn_pictures_is_taken_by_both_or_refused_by_both(
+    path: tuple[str, ...],
+    new: Any,  # noqa: ANN401 - JSON
+) -> None:
+    _check_agreement(_replace(path, new, _DRAWN))
 
 
 def _exists(time: str) -> bool:

@@ -59,6 +59,7 @@ _LOOKED_AT: Mapping[str, str] = {
     "privacy.frames_masked": "check_redacted: no more than there are",
     "privacy.attested": "check_redacted: true",
     "privacy.pictures": "check_redacted: known names; dropped ones are counted again",
+    "privacy.drawn": "check_redacted: only of a simulated robot that draws all of them",
 }
 
 

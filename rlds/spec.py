@@ -87,9 +87,12 @@ TRIMMED_TAG = "trimmed_by_operator"
 # says when.
 CAMERA_TAG = "camera_stood_still"
 
+# The robot exists only as a program. Its recorder says so, whatever the operator says.
+SIMULATED_TAG = "simulated"
+
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
-    {CAMERA_TAG, "demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
+    {CAMERA_TAG, "demonstration", FAST_LOOP_TAG, "recovered", "rollout", SIMULATED_TAG}
     | {LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG}
     | {rule.tag for rule in StopRule}
 )

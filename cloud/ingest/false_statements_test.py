@@ -141,10 +141,15 @@ def test_private_value_is_quarantined_through_every_door(
     assert not door.secret or door.secret not in told.replace(in_id, "")
 
 
-def test_what_went_through_no_door_is_admitted(raw: LocalStore) -> None:
+@pytest.mark.parametrize(
+    "door",
+    [Door("none"), private_values.DRAWN, private_values.DRAWN_AND_MASKED],
+    ids=lambda door: door.name,
+)
+def test_what_went_through_no_door_is_admitted(raw: LocalStore, door: Door) -> None:
     recorded = _ROBOT.record(1)
     found = reader.read_episode_bytes(recorded.episode)
-    framed, said = private_values.smuggle(Door("none"), found, recorded.sidecar)
+    framed, said = private_values.smuggle(door, found, recorded.sidecar)
     folder = _ROBOT.upload(raw, Recorded(framed, said))
     ingest(raw, _ROBOT)
     assert verdict_on_disk(raw, folder).admitted

@@ -172,10 +172,16 @@ def tell_content(
     steps = episode.spec.step_fields()
     plain = [_shorten(field) for field in steps if not field.sensitive]
     yield f"  of each step, as they are: {', '.join(plain)}"
+    drawn = stated.privacy.drawn
     for field in steps:
-        if field.sensitive:
+        if field.sensitive and drawn and field.name in episode.spec.picture_fields:
+            yield (
+                f"  of each step, drawn by the simulator {drawn.simulator}, not masked:"
+                f" {_shorten(field)}"
+            )
+        elif field.sensitive:
             yield f"  of each step, {field.transform}: {_shorten(field)}"
-    if cameras := len(episode.spec.picture_fields):
+    if (cameras := len(episode.spec.picture_fields)) and not drawn:
         masked = stated.privacy.frames_masked
         yield f"  masked in {masked:,} of {cameras * stated.num_steps:,} pictures"
     for field in FIELDS:

@@ -246,9 +246,11 @@ def _describe_again(
     ]
     dropped = blank_picture.count(images)
     masked = min(old.privacy.frames_masked, len(images) - dropped)
-    pictures = old.privacy.pictures
+    pictures, drawn = old.privacy.pictures, old.privacy.drawn
     if pictures is not None:
         pictures = dataclasses.replace(pictures, frames_dropped=dropped)
+    if drawn is not None:
+        drawn = dataclasses.replace(drawn, frames_dropped=dropped)
     return dataclasses.replace(
         old,
         sha256=sha256_bytes(framed),
@@ -257,7 +259,7 @@ def _describe_again(
         consent=consent or old.consent,
         safety=Safety(violations, old.safety.escalated),
         privacy=dataclasses.replace(
-            old.privacy, frames_masked=masked, pictures=pictures
+            old.privacy, frames_masked=masked, pictures=pictures, drawn=drawn
         ),
     )
 

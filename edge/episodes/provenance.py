@@ -6,9 +6,7 @@ from edge.robots.clock import rfc3339_from_unix_ns
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
 from rlds.episode import EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION
-
-SIMULATED_TAG = "simulated"
+from rlds.spec import SCHEMA_VERSION, SIMULATED_TAG
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.sharing import Recording
+from edge.robots.drawn_cameras import find_drawn
 from edge.robots.robot import Robot
 
 
@@ -47,7 +48,9 @@ class RunRecording:
         if name is None:
             self.found += 1
             return None
-        return self.folders.begin(robot.spec, name, start_unix_ns, self.provenance)
+        return self.folders.begin(
+            robot.spec, name, start_unix_ns, self.provenance, drawn=find_drawn(robot)
+        )
 
     def finish(self, recorder: EpisodeRecorder, result: EpisodeResult) -> None:
         """Closes an episode, redacts it and shares it.

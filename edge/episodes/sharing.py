@@ -10,7 +10,7 @@ and `recover` finishes the work under the terms that the episode began with.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from edge.robots.clock import NS_PER_S, Clock, MonotonicClock, require_right
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_DATE
 from rlds import (
+    drawn_pictures,
     example_codec,
     journal,
     reader,
@@ -50,7 +51,7 @@ from rlds import (
     tfrecord,
 )
 from rlds.closed_episode import EPISODE_SUFFIX, ClosedEpisode
-from rlds.episode import Episode
+from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import (
     CorruptRecordError,
     DamagedJournalError,
@@ -196,6 +197,7 @@ class Recording:
         start_unix_ns: int,
         provenance: Provenance,
         on_begin: Callable[[str], None] | None = None,
+        drawn: frozenset[str] = frozenset(),
     ) -> EpisodeRecorder:
         """Opens the private journal of an episode that begins now.
 
@@ -205,6 +207,8 @@ class Recording:
             start_unix_ns: when it begins, on the robot's clock.
             provenance: who acts, and with what.
             on_begin: called with the name of each part, before its first step.
+            drawn: what `edge.robots.drawn_cameras` finds of the robot, which a crash
+                must not lose; none where nobody has the robot at hand.
 
         Raises:
             FieldFormError: the robot's make, task or environment is not in the form in
@@ -223,10 +227,14 @@ class Recording:
             metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
         )
         spec = episode_spec(robot, provenance)
-        self._directory.check_spec(redactor.shared_spec(spec, self._masker is not None))
+        leave = self._masker is not None or bool(_find_drawer(spec, metadata, drawn))
+        self._directory.check_spec(redactor.shared_spec(spec, leave))
+        terms = replace(self._terms, drawn=drawn)
 
         def begin_part(name: str) -> None:
-            self._write_terms(name)
+            # Its journal is there already: that is refused if this id has an episode,
+            # whose terms must stay.
+            episode_terms.write(self._private, name, terms)
             if on_begin is not None:
                 on_begin(name)
 
@@ -241,14 +249,6 @@ class Recording:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._machine.unix_ns() / NS_PER_S, UTC)
-
-    def _write_terms(self, episode_id: str) -> None:
-        """Writes the terms of an episode, or of a part of one.
-
-        Its journal is there already: that is refused if this id has an episode, whose
-        terms must stay.
-        """
-        episode_terms.write(self._private, episode_id, self._terms)
 
     def share(self, closed: ClosedEpisode) -> Shared:
         """Redacts, signs and shares a raw episode, then removes the raw one.
@@ -416,14 +416,16 @@ class Recording:
         terms = self._read_terms(raw)
         self._require_own(name, terms)
         chosen = self._masker
-        dropped = ", ".join(redactor.find_dropped(raw.spec, chosen is not None))
+        drawn_by = _find_drawer(raw.spec, raw.metadata, terms.drawn)
+        leave = chosen is not None or bool(drawn_by)
+        dropped = ", ".join(redactor.find_dropped(raw.spec, leave))
         if dropped:
             self._tell(f"{name} is shared without {dropped}: nothing here masks it")
         if chosen is not None and not looks:
             chosen = masker.DroppingMasker()
         key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
         redacting = redactor.Redactor(key.robot_hash, terms.words, chosen, self._tell)
-        redacted, record = redacting.redact(raw)
+        redacted, record = redacting.redact(raw, drawn_by)
         framed = tfrecord.frame(example_codec.encode(redacted))
         consent = terms.consent
         if consent.granted and LEFT_OUT_TAG in raw.metadata.tags:
@@ -493,6 +495,21 @@ class Recording:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
 
 
+def _find_drawer(
+    spec: EpisodeSpec, metadata: EpisodeMetadata, drawn: frozenset[str]
+) -> str:
+    """Returns the simulator that draws every picture of an episode; "" if none does.
+
+    Args:
+        spec: fields of the raw episode.
+        metadata: of the raw episode.
+        drawn: cameras of which the robot that recorded it was found to draw each.
+    """
+    if set(spec.cameras) != drawn:
+        return ""
+    return drawn_pictures.find_simulator(spec, metadata)
+
+
 def _describe(
     episode: Episode, record: RedactionRecord, framed: bytes, consent: Consent
 ) -> Sidecar:
@@ -531,6 +548,7 @@ def open_recording(
     quota: SharedQuota | None = None,
     words: frozenset[str] = frozenset(),
     open_masker: OpenMasker = masker.open_masker,
+    drawn: frozenset[str] = frozenset(),
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -555,6 +573,7 @@ def open_recording(
             beside the closed list; recovered episodes keep their own.
         open_masker: gives what masks the pictures of a robot with a camera; None, and
             a line, where a detector is missing: then no picture leaves.
+        drawn: what `edge.robots.drawn_cameras` finds of that robot; it needs no masks.
 
     Raises:
         ClockError: the machine's clock is wrong.
@@ -584,13 +603,10 @@ def open_recording(
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         spec = episode_spec(robot, nobody)
-        chosen = open_masker(tell) if spec.picture_fields else None
-        directory = TfdsDirectory(
-            output,
-            DATASET_NAME,
-            redactor.shared_spec(spec, chosen is not None),
-            SPLIT,
-        )
+        draws = bool(_find_drawer(spec, metadata, drawn))
+        chosen = open_masker(tell) if spec.picture_fields and not draws else None
+        shared = redactor.shared_spec(spec, draws or chosen is not None)
+        directory = TfdsDirectory(output, DATASET_NAME, shared, SPLIT)
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")
         key = open_key()

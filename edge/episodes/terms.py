@@ -1,4 +1,4 @@
-"""The robot of an episode and what its operator lets leave, kept beside the journal.
+"""The robot of an episode and what of it may leave, kept beside the journal.
 
     <episode_id>.terms.json   in the private folder, mode 0600
 
@@ -26,6 +26,7 @@ SUFFIX: Final = ".terms.json"
 _LIMIT_BYTES: Final = 64 * 1024
 _KEYS: Final = ("schema_version", "robot_id", "keyid", "consent")
 _WORDS: Final = "words"
+_DRAWN: Final = "drawn"
 _CONSENT_KEYS: Final = ("granted", "by", "at")
 
 
@@ -38,12 +39,15 @@ class EpisodeTerms:
         keyid: id of the robot's key, which hashes the name and signs the sidecar.
         consent: whether the episode may be uploaded.
         words: those of the operator that may leave, beside the closed list.
+        drawn: names of the cameras whose pictures the robot itself draws
+            (`edge.robots.drawn_cameras`); none if one of its cameras exists.
     """
 
     robot_id: str
     keyid: str
     consent: Consent
     words: frozenset[str] = frozenset()
+    drawn: frozenset[str] = frozenset()
 
 
 def operator_consent(granted: bool, unix_ns: int) -> Consent:
@@ -59,9 +63,10 @@ def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
         DiskError: the file cannot be written.
     """
     value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(terms)}
-    del value[_WORDS]
-    if terms.words:
-        value[_WORDS] = sorted(terms.words)
+    for name, listed in ((_WORDS, terms.words), (_DRAWN, terms.drawn)):
+        del value[name]
+        if listed:
+            value[name] = sorted(listed)
     raw = canonical_json.encode(value)
     durable_file.write_record(_path(folder, episode_id), raw, mode=0o600)
 
@@ -116,7 +121,7 @@ def _path(folder: Path, episode_id: str) -> Path:
 
 def _parse(raw: bytes, path: Path) -> EpisodeTerms:
     value = decode(raw, path, _LIMIT_BYTES)
-    fields = Fields(value, path, _KEYS, optional=(_WORDS,))
+    fields = Fields(value, path, _KEYS, optional=(_WORDS, _DRAWN))
     fields.version(SCHEMA_VERSION)
     consent = fields.fields("consent", _CONSENT_KEYS)
     return EpisodeTerms(
@@ -128,4 +133,5 @@ def _parse(raw: bytes, path: Path) -> EpisodeTerms:
         words=known_words.parse_own(fields.raw(_WORDS), path)
         if fields.has(_WORDS)
         else frozenset(),
+        drawn=frozenset(fields.texts(_DRAWN)) if fields.has(_DRAWN) else frozenset(),
     )

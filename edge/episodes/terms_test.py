@@ -35,6 +35,17 @@ def test_words_of_the_operator_are_among_the_terms(tmp_path: Path) -> None:
         terms.read(tmp_path, NAME)
 
 
+def test_cameras_that_the_robot_draws_are_among_the_terms(tmp_path: Path) -> None:
+    drawn = dataclasses.replace(TERMS, drawn=frozenset({"wrist", "front"}))
+    terms.write(tmp_path, NAME, drawn)
+    assert terms.read(tmp_path, NAME) == drawn
+    (path,) = tmp_path.iterdir()
+    assert b'"drawn":["front","wrist"]' in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b'["front","wrist"]', b"true"))
+    with pytest.raises(EpisodeTermsError, match="drawn to be an array"):
+        terms.read(tmp_path, NAME)
+
+
 def test_terms_can_be_removed_twice(tmp_path: Path) -> None:
     terms.write(tmp_path, NAME, TERMS)
     terms.remove(tmp_path, NAME)

@@ -308,6 +308,22 @@ def test_private_value_is_not_sent_through_any_door(
     assert not door.secret or door.secret not in capsys.readouterr().out
 
 
+def test_drawn_pictures_of_a_simulated_robot_are_sent(
+    folder: Path, tmp_path: Path
+) -> None:
+    name = names_in(folder)[0]
+    paths = [folder / f"{name}{suffix}" for suffix in (".tfrecord", ".sidecar.json")]
+    framed, said = private_values.smuggle(
+        private_values.DRAWN,
+        reader.read_episode(paths[0]),
+        sidecar.parse(paths[1].read_bytes()),
+    )
+    paths[0].write_bytes(framed)
+    paths[1].write_bytes(sidecar.sign(said, KEY.signing))
+    tally = upload.upload(folder, store_at(tmp_path / "store"), NOW)
+    assert (tally.sent, tally.refused) == (3, [])
+
+
 def test_word_that_the_robots_record_does_not_state_is_not_sent(
     folder: Path, tmp_path: Path
 ) -> None:

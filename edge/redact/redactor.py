@@ -20,7 +20,7 @@ from rlds import blank_picture
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.known_words import NO_WORDS
 from rlds.redacted_form import check_redacted, has_form
-from rlds.redaction_record import PictureMasks, RedactionRecord
+from rlds.redaction_record import DrawnPictures, PictureMasks, RedactionRecord
 from rlds.spec import FIELDS, SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
 
 MASK_PICTURES: Final = "mask_faces_and_plates"
@@ -28,7 +28,7 @@ Transform = Callable[[Any], Any]
 StepTransform = Callable[[Any, Mapping[str, Any]], Any]
 
 
-def shared_spec(spec: EpisodeSpec, masks: bool) -> EpisodeSpec:
+def shared_spec(spec: EpisodeSpec, pictures: bool) -> EpisodeSpec:
     """Returns the sizes of the copies that leave, of episodes of `spec`.
 
     They lack sound of so many bands that words could be heard in it, and pictures where
@@ -36,20 +36,20 @@ def shared_spec(spec: EpisodeSpec, masks: bool) -> EpisodeSpec:
 
     Args:
         spec: of raw episodes.
-        masks: whether there is a masker.
+        pictures: whether pictures leave: there is a masker, or they are drawn.
     """
     hears = spec.audio_size <= SOUND_BANDS
     return dataclasses.replace(
         spec,
-        image=spec.image and masks,
-        cameras=spec.cameras if masks else (),
+        image=spec.image and pictures,
+        cameras=spec.cameras if pictures else (),
         audio_size=spec.audio_size if hears else 0,
     )
 
 
-def find_dropped(spec: EpisodeSpec, masks: bool) -> tuple[str, ...]:
+def find_dropped(spec: EpisodeSpec, pictures: bool) -> tuple[str, ...]:
     """Returns the names of the senses that copies of episodes of `spec` lack."""
-    kept = {field.name for field in shared_spec(spec, masks).step_fields()}
+    kept = {field.name for field in shared_spec(spec, pictures).step_fields()}
     fields = (field for field in spec.step_fields() if field.sensitive)
     return tuple(field.name for field in fields if field.name not in kept)
 
@@ -114,21 +114,28 @@ class Redactor:
         """Names of the transforms, as `rlds.spec` uses them."""
         return frozenset({*self._transforms, *self._step_transforms, MASK_PICTURES})
 
-    def redact(self, episode: Episode) -> tuple[Episode, RedactionRecord]:
+    def redact(
+        self, episode: Episode, drawn_by: str = ""
+    ) -> tuple[Episode, RedactionRecord]:
         """Returns a redacted copy and the record of what was done.
 
         Masking takes a tenth of a second for each picture, in another process.
+
+        Args:
+            episode: the raw episode.
+            drawn_by: the simulator that drew all of its pictures, which then stay as
+                they are; "" for an episode of any camera that exists.
 
         Raises:
             UncoveredFieldError: a sensitive field has no transform here.
             RedactionError: a value cannot be redacted.
             FieldFormError: a value is not in the form in which it may leave the robot.
         """
-        spec = shared_spec(episode.spec, self._masker is not None)
+        spec = shared_spec(episode.spec, bool(drawn_by) or self._masker is not None)
         sensitive = [
             field
             for field in (*spec.step_fields(), *spec.episode_fields())
-            if field.sensitive
+            if field.sensitive and not (drawn_by and field.name in spec.picture_fields)
         ]
         uncovered = [
             field.name for field in sensitive if not self._has_transform(field)
@@ -159,6 +166,7 @@ class Redactor:
             frames_masked=sum(one.frames_masked for one in masked),
             attested=True,
             pictures=_join_masks([one.masks for one in masked]),
+            drawn=_describe_drawn(redacted, drawn_by) if drawn_by else None,
         )
         check_redacted(redacted, record, self._words)
         return redacted, record
@@ -184,6 +192,13 @@ class Redactor:
             self._step_transforms if field.scope == "step" else self._transforms
         )
         return field.transform in of_scope
+
+
+def _describe_drawn(episode: Episode, drawn_by: str) -> DrawnPictures:
+    dropped = sum(
+        blank_picture.count(episode.steps[name]) for name in episode.spec.picture_fields
+    )
+    return DrawnPictures(drawn_by, episode.spec.cameras, dropped)
 
 
 def _join_masks(masks: Sequence[PictureMasks]) -> PictureMasks | None:

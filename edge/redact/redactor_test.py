@@ -149,8 +149,8 @@ def test_sense_that_nothing_masks_is_dropped_from_the_copy(
     spec: EpisodeSpec, dropped: tuple[str, ...]
 ) -> None:
     redacted, record = Redactor(keyed_hash).redact(make_episode(spec))
-    assert redactor_file.find_dropped(spec, masks=False) == dropped
-    shared = redactor_file.shared_spec(spec, masks=False)
+    assert redactor_file.find_dropped(spec, pictures=False) == dropped
+    shared = redactor_file.shared_spec(spec, pictures=False)
     assert redacted.spec == EpisodeSpec(2, 1) == shared
     assert not set(dropped) & {*redacted.steps, *record.fields_covered}
     assert b"face" not in episodes.frame_episode(redacted)

@@ -47,6 +47,7 @@ def open_folders(
     hand_over: Callable[[Path], None] | None = None,
     words: Set[str] = frozenset(),
     masker: Masker | None = None,
+    drawn: Set[str] = frozenset(),
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -64,6 +65,7 @@ def open_folders(
         hand_over=hand_over,
         words=frozenset(words),
         open_masker=open_masker if masker is None else lambda tell: masker,
+        drawn=frozenset(drawn),
     )
 
 

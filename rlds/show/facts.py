@@ -201,8 +201,11 @@ def _describe_sidecar(found: Found) -> list[tuple[str, str]]:
     cameras = len(found.episode.spec.picture_fields)
     count = stated.num_steps * cameras
     masked = f"{privacy.frames_masked:,} of {count:,} pictures"
-    if privacy.pictures is not None and privacy.pictures.frames_dropped:
-        masked += f"; {privacy.pictures.frames_dropped:,} are dropped, and black"
+    if privacy.drawn is not None:
+        masked = f"no picture: the simulator {privacy.drawn.simulator} drew them"
+    looked = privacy.drawn or privacy.pictures
+    if looked is not None and looked.frames_dropped:
+        masked += f"; {looked.frames_dropped:,} are dropped, and black"
     return [
         ("consent", f"{said}{by}{', ' + consent.at if consent.at else ''}"),
         ("shared for a violation", "yes" if stated.safety.escalated else ""),

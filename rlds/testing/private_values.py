@@ -17,7 +17,12 @@ import numpy as np
 from base import text_forms
 from rlds import blank_picture, example_codec, protobuf, tfrecord
 from rlds.episode import Episode
-from rlds.redaction_record import Looked, PictureMasks, RedactionRecord
+from rlds.redaction_record import (
+    DrawnPictures,
+    Looked,
+    PictureMasks,
+    RedactionRecord,
+)
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import (
     FIELDS,
@@ -25,6 +30,8 @@ from rlds.spec import (
     MASKS_VERSION,
     TRANSFORM_VERSION,
     EpisodeSpec,
+    age_field,
+    picture_field,
 )
 from rlds.testing import episodes
 
@@ -46,6 +53,18 @@ RECORD = RedactionRecord(
     MASKS,
 )
 """What a robot says of an episode that it redacted, with pictures or without."""
+
+SIMULATED_ARM: dict[str, Any] = {
+    "environment_id": "so101-camera-0.4.0",
+    "robot_model": "so101",
+    "tags": ("simulated",),
+}
+"""How the episodes of a simulated robot that draws its pictures name themselves."""
+_UNMASKED: dict[str, Any] = {
+    "detectors": {},
+    "pictures": None,
+    "drawn": DrawnPictures("so101-camera", ("front",), 0),
+}
 
 _UNIX_NS = 1_767_254_472_123_456_789  # 2026-01-01T08:01:12.123456789Z
 
@@ -136,6 +155,50 @@ def see(image: bytes) -> Callable[[Episode], Episode]:
         )
 
     return change
+
+
+def make_picture(width: int, height: int) -> bytes:
+    """Returns a dark grey picture of a size that is none of those that are dropped."""
+    black, table = blank_picture.make(width, height), b"\xff\xdb\x00\x43\x00"
+    return black.replace(table + b"\xff", table + b"\xfe", 1)
+
+
+def watch(
+    cameras: tuple[str, ...] = ("front",),
+    image: bytes | None = None,
+    unnamed: bool = False,
+    **named: Any,
+) -> Callable[[Episode], Episode]:
+    """Returns the change into an episode of a simulated arm that draws its pictures.
+
+    Args:
+        cameras: names of its cameras.
+        image: what each of them sees; None for what such an arm draws.
+        unnamed: whether there is a camera without a name besides.
+        **named: what the episode says of itself, in the place of `SIMULATED_ARM`.
+    """
+    seen = make_picture(64, 64) if image is None else image
+
+    def change(found: Episode) -> Episode:
+        spec = dataclasses.replace(found.spec, image=unnamed, cameras=cameras)
+        metadata = dataclasses.replace(found.metadata, **{**SIMULATED_ARM, **named})
+        steps = dict(found.steps)
+        for field in spec.picture_fields:
+            steps[field] = (seen,) * found.num_steps
+        for camera in cameras:
+            steps[age_field(camera)] = np.zeros(found.num_steps, np.int64)
+        return Episode(spec, metadata, steps)
+
+    return change
+
+
+DRAWN = Door("drawn pictures of a simulated arm", episode=watch(), record=_UNMASKED)
+"""What is no door: nobody is in such pictures, and they leave as they are."""
+DRAWN_AND_MASKED = Door(
+    "pictures of a simulated arm that are masked all the same",
+    episode=watch(),
+    record={"fields_covered": (*COVERED, picture_field("front"))},
+)
 
 
 def hear(sound: Callable[[int], Any]) -> Callable[[Episode], Episode]:
@@ -280,6 +343,99 @@ DOORS: tuple[Door, ...] = (
         record={"pictures": dataclasses.replace(MASKS, frames_dropped=1)},
     ),
     Door("dropped picture of which nobody says so", "", see(blank_picture.make(8, 8))),
+    # Pictures of a camera that are said to be drawn, and so are not masked.
+    Door(
+        "camera of a robot that exists, said to be drawn",
+        "",
+        watch(tags=()),
+        record=_UNMASKED,
+    ),
+    Door(
+        "camera of another simulated robot, said to be drawn",
+        "",
+        watch(environment_id="so101-sim-0.4.0"),
+        record=_UNMASKED,
+    ),
+    Door(
+        "camera in a kitchen, said to be drawn",
+        "",
+        watch(environment_id="kitchen", robot_model="sawyer"),
+        record=_UNMASKED,
+    ),
+    Door(
+        "camera of an arm of another make, said to be drawn",
+        "",
+        watch(robot_model="sawyer"),
+        record=_UNMASKED,
+    ),
+    Door(
+        "camera beside a drawn one",
+        "",
+        watch(("front", "wrist")),
+        record=_UNMASKED | {"fields_covered": (*COVERED, picture_field("wrist"))},
+    ),
+    Door(
+        "camera beside a drawn one, said to be drawn as well",
+        "",
+        watch(("front", "wrist")),
+        record=_UNMASKED
+        | {"drawn": DrawnPictures("so101-camera", ("front", "wrist"), 0)},
+    ),
+    Door(
+        "camera without a name beside a drawn one",
+        "",
+        watch(unnamed=True),
+        record=_UNMASKED,
+    ),
+    Door(
+        "camera without a name, said to be drawn",
+        "",
+        watch((), unnamed=True),
+        record=_UNMASKED | {"drawn": DrawnPictures("so101-camera", (), 0)},
+    ),
+    Door(
+        "camera in the place of the drawn one",
+        "",
+        watch(("wrist",)),
+        record=_UNMASKED | {"drawn": DrawnPictures("so101-camera", ("wrist",), 0)},
+    ),
+    Door(
+        "pictures of a camera's size, said to be drawn",
+        "",
+        watch(image=make_picture(320, 240)),
+        record=_UNMASKED,
+    ),
+    Door(
+        "pictures that are drawn and masked",
+        "",
+        watch(),
+        record={
+            "drawn": _UNMASKED["drawn"],
+            "fields_covered": (*COVERED, picture_field("front")),
+        },
+    ),
+    Door("pictures of no camera that are drawn", "", record=_UNMASKED),
+    Door(
+        "simulator that is a person",
+        episode=watch(),
+        record=_UNMASKED | {"drawn": DrawnPictures("Ada", ("front",), 0)},
+    ),
+    Door(
+        "drawn camera that is a person",
+        episode=watch(),
+        record=_UNMASKED | {"drawn": DrawnPictures("so101-camera", ("Ada",), 0)},
+    ),
+    Door(
+        "simulator in a version that is a person",
+        episode=watch(environment_id="so101-camera-Ada"),
+        record=_UNMASKED,
+    ),
+    Door(
+        "drawn pictures, of which more are dropped than are black",
+        "",
+        watch(),
+        record=_UNMASKED | {"drawn": DrawnPictures("so101-camera", ("front",), 1)},
+    ),
     # What is said about the episode.
     Door(
         "detector with the name of a person",

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge.robots import registry
 from edge.testing import processes
 from rlds import blank_picture, jpeg_segments, reader, sidecar
 from rlds.episode import Episode
+from rlds.redaction_record import DrawnPictures
 from rlds.sidecar import Sidecar
 
 STEPS = 12
@@ -81,9 +83,14 @@ class CameraArm:
 def record(work: Path, *more: str, damaged: tuple[int, ...] = ()) -> str:
     """Records one episode of the arm; returns what was printed."""
     (work / "camera_arm.py").write_text(CAMERA_ARM.format(damaged=damaged))
+    return record_robot(work, f"{work / 'camera_arm.py'}:CameraArm", *more)
+
+
+def record_robot(work: Path, robot: str, *more: str) -> str:
+    """Records one episode of a robot; returns what was printed."""
     done = processes.run(
         "edge.record",
-        f"--robot={work / 'camera_arm.py'}:CameraArm",
+        f"--robot={robot}",
         f"--output={work / 'out'}",
         f"--enrol={work / 'enrol.json'}",
         f"--max_steps={STEPS}",
@@ -144,6 +151,91 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
     assert said.privacy.pictures.frames_dropped == 0
     assert send(tmp_path)
     assert not list((tmp_path / "out.private").glob("*.tfrecord"))
+
+
+# What OpenCV has of a camera before which somebody stands.
+OPENCV = """
+import io
+
+from PIL import Image
+
+from edge.testing import photographs
+
+CAP_V4L2 = CAP_PROP_FOURCC = CAP_PROP_FRAME_WIDTH = CAP_PROP_FRAME_HEIGHT = 0
+CAP_PROP_FPS = CAP_PROP_BUFFERSIZE = IMWRITE_JPEG_QUALITY = 0
+
+
+class VideoWriter:
+    @staticmethod
+    def fourcc(*letters):
+        return 0
+
+
+class VideoCapture:
+    def __init__(self, path, kind):
+        assert path == "/dev/video0"
+
+    def isOpened(self):
+        return True
+
+    def set(self, name, value): ...
+
+    def read(self):
+        return True, photographs.show_head(4)
+
+    def release(self): ...
+
+
+class Encoded(bytes):
+    def tobytes(self):
+        return bytes(self)
+
+
+def imencode(suffix, pixels, options):
+    raw = io.BytesIO()
+    Image.fromarray(pixels).save(raw, "JPEG")
+    return True, Encoded(raw.getvalue())
+"""
+FACE = (slice(100, 150), slice(140, 180))
+
+
+def test_drawn_pictures_of_a_simulated_arm_leave_as_they_are(tmp_path: Path) -> None:
+    record_robot(tmp_path, "so101-camera:pick-place", "--tags=Ada Lovelace")
+    episode, said = read(tmp_path)
+    images = episode.steps["observation/image_front"]
+    assert said.privacy.drawn == DrawnPictures("so101-camera", ("front",), 0)
+    assert said.privacy.pictures is None
+    assert said.privacy.detectors == {}
+    # The first picture is that which the robot drew, byte for byte.
+    robot = registry.open_robot("so101-camera:pick-place")
+    assert images[0] == robot.reset(0).pictures["front"].jpeg
+    assert not any(map(blank_picture.is_blank, images))
+    assert send(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("robot", "camera"),
+    [("so101-sim:pick-place", "front"), ("so101-camera:pick-place", "wrist")],
+)
+def test_camera_that_is_given_to_a_simulated_arm_is_masked_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str, camera: str
+) -> None:
+    (tmp_path / "opencv").mkdir()
+    (tmp_path / "opencv/cv2.py").write_text(OPENCV)
+    monkeypatch.syspath_prepend(str(tmp_path / "opencv"))
+    record_robot(tmp_path, robot, f"--camera={camera}=/dev/video0")
+    episode, said = read(tmp_path)
+    images = episode.steps[f"observation/image_{camera}"]
+    assert len(images) == STEPS
+    for image in images:
+        assert decode(image)[FACE].max() < 40
+    assert said.privacy.drawn is None
+    assert said.privacy.pictures is not None
+    assert {*said.privacy.detectors} == {"faces", "plates"}
+    assert said.privacy.frames_masked >= STEPS
+    covered = set(said.privacy.fields_covered)
+    assert set(episode.spec.picture_fields) <= covered
+    assert send(tmp_path)
 
 
 def test_damaged_picture_is_dropped_and_the_episode_is_admitted(tmp_path: Path) -> None:
