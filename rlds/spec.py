@@ -86,11 +86,14 @@ TRIMMED_TAG = "trimmed_by_operator"
 # A camera was gone, or stood still, in a part of the episode. The age of each picture
 # says when.
 CAMERA_TAG = "camera_stood_still"
+# A microphone was gone, silent or stood still in a part of the episode. Where it gave
+# no sound, that of the step is zeros.
+MICROPHONE_TAG = "microphone_stood_still"
 
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
     {CAMERA_TAG, "demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
-    | {LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG}
+    | {LABELLED_TAG, LEFT_OUT_TAG, MICROPHONE_TAG, TRIMMED_TAG}
     | {rule.tag for rule in StopRule}
 )
 
