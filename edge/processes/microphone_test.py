@@ -155,7 +155,7 @@ def test_live_microphone_that_vanishes_in_an_episode_is_one_line_and_comes_back(
     heard = np.concatenate([kept.steps[SOUND] for _, kept in pairs])
     steps = len(heard)
     assert (heard.any(axis=1)).sum() > steps / 2
-    assert len(np.unique(heard, axis=0)) > 20
+    assert len(np.unique(heard, axis=0)) > 10  # the program begins anew each time
     for copy, _ in pairs:
         assert find_fault(copy.steps[SOUND], copy.steps["t_monotonic_ns"]) is None
     lines = [line for line in said(made).splitlines() if "microphone" in line]
