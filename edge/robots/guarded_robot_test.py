@@ -173,9 +173,8 @@ def test_sound_is_that_of_the_driver_at_that_time() -> None:
     assert seen.sound is not None
     assert seen.sound.powers.dtype == np.float32
     # The robot goes on without a sound that is none: control sees to that.
-    np.testing.assert_array_equal(
-        seen.sound.powers, np.array([-1, np.nan, -3], np.float32)
-    )
+    known = np.array([-1, np.nan, -3], np.float32)
+    np.testing.assert_array_equal(seen.sound.powers, known)
     robot.answer = hear(None)
     assert guarded.act(FORWARD).observation.sound is None
 

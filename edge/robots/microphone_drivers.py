@@ -35,6 +35,7 @@ from edge.robots.log_mel import HOPS_HZ, LogMel
 from edge.robots.microphone import Ear, MicrophoneThread
 from edge.robots.robot import LOWEST_SOUND_HZ, Microphone, RobotSpec, Sound
 
+FLAG: Final = "--microphone"
 HZ: Final = 20.0
 """Values per second, or one for each control step if those are fewer."""
 RATE: Final = 16_000
@@ -76,7 +77,7 @@ def parse(text: str) -> NamedMicrophone:
         program = shutil.which("arecord")
         if program is None:
             raise MicrophoneError(
-                "--microphone",
+                FLAG,
                 "the program arecord",
                 "none on the PATH",
                 "apt install alsa-utils",
@@ -84,8 +85,11 @@ def parse(text: str) -> NamedMicrophone:
         command = _list_arguments(program, matched[1] or "default")
         return NamedMicrophone(lambda *given: _listen(command, *given))
     if not text.endswith(".wav"):
-        raise MicrophoneError("--microphone", HELP, repr(text))
-    samples, rate = wav_file.read(Path(text).expanduser())
+        raise MicrophoneError(FLAG, HELP, repr(text))
+    try:
+        samples, rate = wav_file.read(Path(text).expanduser())
+    except MicrophoneError as e:  # what a flag names is wrong usage
+        raise MicrophoneError(FLAG, e.expected, f"{e.got} in {text}", e.remedy) from e
     return NamedMicrophone(
         lambda microphone, clock, tell: PlayedFile(samples, rate, microphone)
     )
@@ -99,7 +103,7 @@ def add_to(spec: RobotSpec) -> Microphone:
     """
     if spec.microphone is not None:
         raise MicrophoneError(
-            "--microphone",
+            FLAG,
             "a robot without a microphone of its own",
             spec.robot_model,
             "leave the flag out",
