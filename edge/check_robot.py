@@ -21,7 +21,7 @@ from typing import Final
 from absl import app, flags
 
 from base import canonical_json, command_line
-from edge import camera_flags, robot_checks, simulated_or_real
+from edge import robot_checks, sense_flags, simulated_or_real
 from edge.check_result import Check, Result
 from edge.robots import registry
 from edge.robots.robot import RobotSpec
@@ -37,7 +37,7 @@ _MOVE_SHARE = flags.DEFINE_float(
     upper_bound=1.0,
 )
 _JSON = flags.DEFINE_bool("json", False, "whether to print JSON, for machines")
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 _MARKS: Final = {
     Result.PASSED: "ok",
     Result.FAILED: "FAILED",
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     checks = []
     with contextlib.closing(
         simulated_or_real.open_robots(
-            [_ROBOT.value], None, camera_flags.read(), command_line.say
+            [_ROBOT.value], None, sense_flags.read(), command_line.say
         )
     ) as robots:
         _, robot = next(robots)

@@ -66,6 +66,12 @@ class CameraError(EdgeError):
     default_remedy = "see docs/your-robot.md"
 
 
+class MicrophoneError(EdgeError):
+    """A microphone is named wrongly, lacks what it needs, or gives no sound."""
+
+    default_remedy = "see docs/your-robot.md"
+
+
 class NoExpertError(EdgeError):
     """A robot has no scripted expert."""
 

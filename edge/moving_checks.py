@@ -18,6 +18,7 @@ from edge.check_result import Check, Result, judge
 from edge.control.control_step import ControlStep
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.safety import SafetyConfig, config_for
+from edge.microphone_checks import check_microphone
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Observation, Robot, RobotSpec, Vector
 
@@ -120,6 +121,7 @@ def check_simulated_moves(robot: Robot, share: float) -> Iterator[Check]:
         f"let it sense {spec.state_size} finite numbers, as its spec says",
     )
     yield from check_cameras(spec, quiet.observations)
+    yield from check_microphone(spec, quiet.observations)
     yield from _check_simulated_times(spec, quiet, took_s)
     _drive(robot, rest, share, seed=_SEED + 1)
     again, _ = _drive(robot, rest, share)
@@ -193,6 +195,7 @@ def check_moves(
     )
     if observe is None:  # else they were looked at while it stood
         yield from check_cameras(spec, plan.observations)
+        yield from check_microphone(spec, plan.observations)
     yield from _check_times(spec, plan, result)
     if whole:
         yield from _check_response(spec, plan.states, rest, move, starts)

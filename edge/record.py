@@ -31,7 +31,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
-from edge import actor_flags, camera_flags, mask_flags, simulated_or_real, word_flags
+from edge import actor_flags, mask_flags, sense_flags, simulated_or_real, word_flags
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT, Actor, Ending, await_start
 from edge.control import loop, site_rules
@@ -148,7 +148,7 @@ _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(mask_flags)
 flags.adopt_module_key_flags(word_flags)
 path_flags.folders("output", "private_dir")
@@ -199,7 +199,7 @@ def main(argv: list[str]) -> int:
     with (
         contextlib.closing(
             simulated_or_real.open_robots(
-                names, _SIM_START.value, camera_flags.read(), command_line.say
+                names, _SIM_START.value, sense_flags.read(), command_line.say
             )
         ) as robots,
         contextlib.ExitStack() as stack,
@@ -354,7 +354,7 @@ def _record(
         actor=plan.actor,
         watchdog=real_time.watchdog,
         grants=real_time.grants,
-        on_camera=lambda line, _: command_line.say(line),
+        on_sense=lambda line, _: command_line.say(line),
     )
     for closed in recorder.close(result.success, result.tags):
         folders.share(closed)

@@ -40,9 +40,9 @@ from base import canonical_json, command_line, durable_file, text_forms
 from base.errors import printable
 from edge import (
     actor_flags,
-    camera_flags,
     mask_flags,
     run_flags,
+    sense_flags,
     simulated_or_real,
     word_flags,
 )
@@ -222,7 +222,7 @@ def _run(
         should_stop=None if stop is None else stop.is_requested,
         watchdog=trial.real_time.watchdog,
         grants=trial.real_time.grants,
-        on_camera=lambda line, _: command_line.say(line),
+        on_sense=lambda line, _: command_line.say(line),
     )
     if records is not None and recorder is not None:
         records.finish(recorder, result)
@@ -328,7 +328,7 @@ def _read_specs() -> Mapping[str, RobotSpec]:
     if not (run_flags.CHANNEL.value or run_flags.OFFLINE.value):
         return {}
     return {
-        name: camera_flags.add_to(registry.read_spec(name))
+        name: sense_flags.add_to(registry.read_spec(name))
         for name in run_flags.ROBOT.value
     }
 
@@ -372,7 +372,7 @@ def _open_trials() -> Generator[Trial]:
     rules = site_rules.read(run_flags.STOP_RULES.value)
     with contextlib.closing(
         simulated_or_real.open_robots(
-            run_flags.ROBOT.value, run_flags.SIM_START.value, camera_flags.read(), _say
+            run_flags.ROBOT.value, run_flags.SIM_START.value, sense_flags.read(), _say
         )
     ) as robots:
         for position, (name, robot) in enumerate(robots):

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import path_flags
-from edge import actor_flags, camera_flags, mask_flags, simulated_or_real, word_flags
+from edge import actor_flags, mask_flags, sense_flags, simulated_or_real, word_flags
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
@@ -149,7 +149,7 @@ ACTIONS_JSON = flags.DEFINE_string(
 
 flags.adopt_module_key_flags(actor_flags)
 flags.adopt_module_key_flags(mask_flags)
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 path_flags.places("channel")

@@ -13,7 +13,7 @@ A command drives robots of one sort: one key and one consent serve all its episo
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,10 +27,9 @@ from edge.control.watchdog import Watchdog
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.robots import registry
-from edge.robots.camera_drivers import NamedCamera
+from edge.robots.added_senses import NO_SENSES, AddedSenses
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Robot, RobotSpec
-from edge.robots.seeing_robot import SeeingRobot
 
 SIMULATED_NAME: Final = "sim-00"
 """The name of a simulated robot that was given none; results depend on it."""
@@ -39,7 +38,7 @@ SIMULATED_NAME: Final = "sim-00"
 def open_robots(
     names: Iterable[str],
     sim_start: str | None,
-    cameras: Sequence[NamedCamera] = (),
+    senses: AddedSenses = NO_SENSES,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Generator[tuple[str, Robot]]:
     """Opens one robot after the other, and closes each before the next.
@@ -50,11 +49,11 @@ def open_robots(
         names: robot strings.
         sim_start: wall time at which simulated clocks start, RFC 3339 in UTC; None for
             `registry.DEFAULT_SIM_START`.
-        cameras: those beside each robot, which its driver knows nothing of.
-        tell: gets a line about a camera that cannot be opened or read.
+        senses: those beside each robot, which its driver knows nothing of.
+        tell: gets a line about a sense that cannot be opened or read.
 
     Raises:
-        CameraError: two cameras of a robot have one name.
+        CameraError, MicrophoneError: a robot has such a sense already.
         app.UsageError: a robot is simulated and another is not, or a real robot was
             given `sim_start`.
         EdgeError, RldsError: as `registry.open_robot`.
@@ -66,8 +65,7 @@ def open_robots(
     for name in names:
         robot = registry.open_robot(name, SimulatedClock(start_ns))
         try:
-            if cameras:
-                robot = SeeingRobot(robot, cameras, tell)
+            robot = senses.add_to(robot, tell)
             first = first or robot.spec
             if robot.spec.simulated != first.simulated:
                 raise app.UsageError(

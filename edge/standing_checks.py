@@ -17,6 +17,7 @@ from edge.camera_checks import check_cameras
 from edge.check_result import Check, Result, judge
 from edge.control import loop
 from edge.control.loop import Pace
+from edge.microphone_checks import check_microphone
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Observation, Robot, RobotSpec
 from rlds import redacted_form
@@ -109,6 +110,7 @@ def check_senses(
     states = np.stack([one.state for one in seen])
     yield from _check_readings(states, spec)
     yield from check_cameras(spec, seen)
+    yield from check_microphone(spec, seen)
     times_ns = np.array([one.t_monotonic_ns for one in seen])
     yield from _check_reading_times(robot, times_ns, took_s)
 

@@ -36,7 +36,7 @@ from base import command_line, durable_file, path_flags
 from base.digest import sha256_file
 from edge import (
     actor_flags,
-    camera_flags,
+    sense_flags,
     simulated_or_real,
     trial_journal,
     trial_summary,
@@ -144,7 +144,7 @@ _CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
 flags.adopt_module_key_flags(actor_flags)
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
 path_flags.folders("candidate", "baseline", "output")
 path_flags.files("keyring", "stop_rules", "key_file", "enrol")
@@ -173,7 +173,7 @@ def main(argv: list[str]) -> int:
     if _ENROL.value:
         durable_file.check_writable(Path(_ENROL.value))
     with contextlib.closing(
-        simulated_or_real.open_robots([_ROBOT.value], None, camera_flags.read(), _say)
+        simulated_or_real.open_robots([_ROBOT.value], None, sense_flags.read(), _say)
     ) as robots:
         _, robot = next(robots)
         simulated_or_real.choose_pace(robot, None, Pace.REALTIME)
@@ -445,7 +445,7 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
         should_stop=session.stop.is_requested,
         watchdog=session.real_time.watchdog,
         grants=session.real_time.grants,
-        on_camera=lambda line, _: command_line.say(line),
+        on_sense=lambda line, _: command_line.say(line),
     )
     outcome, success = _judge(session, result)
     shared = [

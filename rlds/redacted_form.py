@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from base import text_forms
-from rlds import blank_picture, drawn_pictures, jpeg_segments, known_words
+from rlds import (
+    blank_picture,
+    coarse_sound,
+    drawn_pictures,
+    jpeg_segments,
+    known_words,
+)
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.known_words import NO_WORDS
@@ -29,9 +35,6 @@ from rlds.spec import (
     NO_PICTURE_AGE,
     OPTIONAL_DETECTORS,
     SCHEMA_VERSION,
-    SOUND_BANDS,
-    SOUND_HOLD_NS,
-    SOUND_STEP,
     TRANSFORM_VERSION,
     Field,
     Form,
@@ -49,7 +52,6 @@ _CELL = re.compile(r"(-?[0-9]{1,2}\.[0-9]),(-?[0-9]{1,3}\.[0-9])")
 _MAX_DEGREES = (90.0, 180.0)
 _UNLISTED = re.compile(r"unlisted-[0-9a-f]{12}")
 _MS_PER_HOUR = 3_600_000
-_MAX_POWER = 64.0  # natural logarithm: more than any number of 24 bits has
 
 _SENSITIVE = frozenset(field.name for field in FIELDS if field.sensitive)
 
@@ -333,19 +335,8 @@ def _find_bad_discount(values: Sequence[Any], steps: _Steps) -> _Fault | None:
 
 
 def _find_fine_sound(values: Sequence[Any], steps: _Steps) -> _Fault | None:
-    powers = np.asarray(values)
-    if powers.shape[1] > SOUND_BANDS:
-        return 0, f"at most {SOUND_BANDS} bands of sound"
-    wrong = (powers % SOUND_STEP != 0) | (np.abs(powers) > _MAX_POWER)
-    if wrong.any():
-        step = int(wrong.any(axis=1).argmax())
-        return step, f"powers in steps of {SOUND_STEP} up to {_MAX_POWER}"
-    changes = np.flatnonzero((powers[1:] != powers[:-1]).any(axis=1)) + 1
-    starts = np.concatenate(([0], changes))
-    short = np.diff(np.asarray(steps["t_monotonic_ns"])[starts]) < SOUND_HOLD_NS
-    if short.any():
-        return int(changes[short.argmax()]), f"powers that hold for {SOUND_HOLD_NS} ns"
-    return None
+    times_ns = np.asarray(steps["t_monotonic_ns"])
+    return coarse_sound.find_fault(np.asarray(values), times_ns)
 
 
 _STEP_FORMS: Mapping[Form, Callable[[Sequence[Any], _Steps], _Fault | None]] = {

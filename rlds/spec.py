@@ -86,6 +86,9 @@ TRIMMED_TAG = "trimmed_by_operator"
 # A camera was gone, or stood still, in a part of the episode. The age of each picture
 # says when.
 CAMERA_TAG = "camera_stood_still"
+# A microphone was gone, silent or stood still in a part of the episode. Where it gave
+# no sound, that of the step is zeros.
+MICROPHONE_TAG = "microphone_stood_still"
 
 # The robot exists only as a program. Its recorder says so, whatever the operator says.
 SIMULATED_TAG = "simulated"
@@ -93,7 +96,7 @@ SIMULATED_TAG = "simulated"
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
     {CAMERA_TAG, "demonstration", FAST_LOOP_TAG, "recovered", "rollout", SIMULATED_TAG}
-    | {LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG}
+    | {LABELLED_TAG, LEFT_OUT_TAG, MICROPHONE_TAG, TRIMMED_TAG}
     | {rule.tag for rule in StopRule}
 )
 

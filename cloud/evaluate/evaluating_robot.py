@@ -70,7 +70,7 @@ class EvaluatingRobot:
 
 
 def require_fit(
-    trials: Trials, dataset: str, spec: EpisodeSpec, *, sees: bool = False
+    trials: Trials, dataset: str, spec: EpisodeSpec, *, senses: bool = False
 ) -> EvaluatingRobot:
     """Opens the robot of each task and compares its sizes with the dataset's.
 
@@ -78,7 +78,7 @@ def require_fit(
         trials: environment and tasks of the evaluation.
         dataset: name of the dataset, for errors.
         spec: the episodes of the dataset.
-        sees: whether the model will read their pictures.
+        senses: whether the model will read their pictures and sound.
 
     Returns:
         The robot.
@@ -91,14 +91,14 @@ def require_fit(
     with tempfile.TemporaryDirectory(prefix="robot-") as name:
         episodes, limits = _record(trials, dataset, Path(name))
     for episode in episodes:
-        lacking = sorted(set(spec.picture_fields) - set(episode.spec.picture_fields))
-        if sees and lacking:
+        lacking = _list_lacking(spec, episode.spec)
+        if senses and lacking:
             raise UnsuitableRobotError(
                 dataset,
                 f"a robot that has {', '.join(lacking)} to evaluate the model on",
                 f"{trials.environment}:{episode.metadata.task} without",
                 "train with --nosenses if the state is enough for the tasks, or name an"
-                " --environment with the cameras of the dataset",
+                " --environment with the senses of the dataset",
             )
         found = (episode.spec.state_size, episode.spec.action_size)
         wanted = (spec.state_size, spec.action_size)
@@ -118,6 +118,14 @@ def require_fit(
         _control_hz(first),
         _common(limits),
     )
+
+
+def _list_lacking(wanted: EpisodeSpec, found: EpisodeSpec) -> list[str]:
+    """The senses of a dataset that a robot's episodes do not have."""
+    lacking = sorted(set(wanted.picture_fields) - set(found.picture_fields))
+    if wanted.audio_size and found.audio_size != wanted.audio_size:
+        lacking.append(f"observation/audio_mel of {wanted.audio_size} bands")
+    return lacking
 
 
 def _record(

@@ -65,12 +65,19 @@ def test_sizes_of_another_robot_are_named() -> None:
     )
 
 
-def test_robot_without_the_cameras_of_the_dataset_is_refused_unless_nobody_sees() -> (
-    None
-):
-    seen = EpisodeSpec(39, 4, cameras=("front",))
+@pytest.mark.parametrize(
+    ("sensed", "told"),
+    [
+        ({"cameras": ("front",)}, "observation/image_front"),
+        ({"audio_size": 8}, "observation/audio_mel of 8 bands"),
+    ],
+)
+def test_robot_without_the_senses_of_the_dataset_is_refused_unless_nobody_reads_them(
+    sensed: dict[str, Any], told: str
+) -> None:
+    seen = EpisodeSpec(39, 4, **sensed)
     assert require_fit(trials("reach-v3"), seen).robot_model == "sawyer"
     with pytest.raises(UnsuitableRobotError) as e:
-        evaluating_robot.require_fit(trials("reach-v3"), "lab 0.1.0", seen, sees=True)
-    assert "a robot that has observation/image_front" in str(e.value)
+        evaluating_robot.require_fit(trials("reach-v3"), "lab 0.1.0", seen, senses=True)
+    assert f"a robot that has {told} to evaluate" in str(e.value)
     assert "--nosenses" in str(e.value)

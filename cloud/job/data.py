@@ -133,8 +133,8 @@ def require_robot(
         programs.locate(RUN_PROGRAM)
         return None
     trials = settings.evaluate.trials(tasks)
-    sees = settings.train.senses
-    return evaluating_robot.require_fit(trials, settings.dataset.name, spec, sees=sees)
+    name, senses = settings.dataset.name, settings.train.senses
+    return evaluating_robot.require_fit(trials, name, spec, senses=senses)
 
 
 def limit_actions(

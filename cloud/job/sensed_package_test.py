@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cloud.errors import BlindRobotError
+from cloud.evaluate.settings import NO_ENVIRONMENT, EvaluateSettings
 from cloud.job import data as job_data
 from cloud.job import training
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
@@ -118,15 +119,18 @@ def test_model_is_restored_from_a_package_with_senses(packaged: Packaged) -> Non
     assert again.config == model.config
 
 
-def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(
+def test_senses_that_cannot_be_replayed_are_refused_before_a_shard_is_read(
     tmp_path: Path,
 ) -> None:
-    given = settings(tmp_path)
+    simulated = settings(tmp_path)
+    job_data.require_trainable(simulated)  # whose robot is asked for its senses
+    replayed = EvaluateSettings(environment=NO_ENVIRONMENT)
+    given = dataclasses.replace(simulated, evaluate=replayed)
     for shard in (tmp_path / "version").rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
-    with pytest.raises(BlindRobotError, match=r"with audio_mel.*--nosenses") as e:
+    match = r"with image and audio_mel.*got a replay of episodes.*--nosenses"
+    with pytest.raises(BlindRobotError, match=match):
         training.follow(given)
-    assert "got metaworld" in str(e.value)
     assert not given.run.cache_folder.exists()
     job_data.require_trainable(settings(tmp_path, senses=False))
 

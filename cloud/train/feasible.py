@@ -115,15 +115,12 @@ def _reclaimable(stat: Path) -> int:
     return sum(int(v) for name, v in lines if name in ("inactive_file", "active_file"))
 
 
-_IMAGE = "image"
-
-
 def require_senses(
     model: WaveCoreConfig, environment: str, *, simulated: bool = True
 ) -> None:
     """Refuses a model that nothing here can evaluate.
 
-    Whether a simulated robot has the cameras of the dataset is asked of the robot
+    Whether a simulated robot has the senses of the dataset is asked of the robot
     (`cloud.evaluate.evaluating_robot`).
 
     Args:
@@ -134,9 +131,7 @@ def require_senses(
     Raises:
         BlindRobotError: the model reads a sense that the robot lacks.
     """
-    names = [
-        name for name in senses.shapes(model) if not (simulated and name == _IMAGE)
-    ]
+    names = [] if simulated else list(senses.shapes(model))
     if names:
         raise BlindRobotError(
             "dataset",

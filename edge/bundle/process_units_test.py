@@ -82,14 +82,14 @@ def test_learner_may_be_raised_and_freed_when_it_is_killed() -> None:
     assert unit.service("CPUWeight") != "idle"
 
 
-def test_control_may_open_an_arm_a_gamepad_and_cameras() -> None:
+def test_control_may_open_an_arm_a_gamepad_cameras_and_a_microphone() -> None:
     unit = Unit("control")
     groups = (unit.service("SupplementaryGroups") or "").split()
-    assert groups == ["dialout", "input", "video"]
+    assert groups == ["audio", "dialout", "input", "video"]
     # Its devices are those of the machine.
     assert unit.service("PrivateDevices") is None
     made = (FOLDER / "continuon.sysusers").read_text()
-    for group in ("dialout", "input", "video"):
+    for group in groups:
         assert f"\ng {group} -" in made
 
 

@@ -28,12 +28,12 @@ import numpy.typing as npt
 
 from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
-from edge.control.camera_watch import CameraWatch
 from edge.control.control_step import ControlStep, StepRecorder, judge, make_step
 from edge.control.fast_loop import FastLoop
 from edge.control.frozen_sensors import FrozenSensors
 from edge.control.realtime import Grants
 from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
+from edge.control.sense_watch import SenseWatch
 from edge.control.step_times import StepTimes
 from edge.control.stop_rules import Lateness, StepFacts
 from edge.control.ticker import HIGHEST_HZ, LOWEST_HZ, Ticker
@@ -48,7 +48,7 @@ from edge.robots.robot import (
     Transition,
     Vector,
 )
-from rlds.spec import CAMERA_TAG, LEFT_OUT_TAG, StopRule
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 _NO_SIGNAL = Signal()
 
@@ -79,7 +79,8 @@ class EpisodeResult:
         interventions: steps in which the actor acted, also one whose action broke a
             stop rule and was not executed.
         ending: why the actor ended it; None if somebody else did.
-        camera_stood: whether a camera was gone or stood still (`camera_watch.py`).
+        lost_senses: tags of the senses that were gone or stood still in a part of it
+            (`sense_watch.py`).
     """
 
     success: bool | None
@@ -92,18 +93,18 @@ class EpisodeResult:
     stop_rule: StopRule | None = None
     interventions: int = 0
     ending: Ending | None = None
-    camera_stood: bool = False
+    lost_senses: tuple[str, ...] = ()
 
     @property
     def tags(self) -> tuple[str, ...]:
         """What is known of an episode at its end only.
 
-        A stop rule, that it is left out, that a camera did not see in a part of it.
+        A stop rule, that it is left out, that a sense was lost in a part of it.
         """
         return (
             *(() if self.stop_rule is None else (self.stop_rule.tag,)),
             *((LEFT_OUT_TAG,) if self.ending is Ending.LEFT_OUT else ()),
-            *((CAMERA_TAG,) if self.camera_stood else ()),
+            *self.lost_senses,
         )
 
 
@@ -153,7 +154,7 @@ def run_episode(
     grants: Grants | None = None,
     fast_loop: FastLoop | None = None,
     on_frozen: Callable[[FrozenSensors], object] | None = None,
-    on_camera: Callable[[str, str], object] | None = None,
+    on_sense: Callable[[str, str], object] | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -181,7 +182,7 @@ def run_episode(
         on_frozen: called once if all sensors, and once if some, seem to stand still
             while the robot is told to move, and once if they say each reading several
             times; the episode goes on. It must not wait.
-        on_camera: called with a line when a camera is gone or stands still, and when it
+        on_sense: called with a line when a camera is gone or stands still, and when it
             sees again, and with what does not see now. It must not wait.
 
     Raises:
@@ -217,7 +218,7 @@ def run_episode(
             watchdog=watchdog,
             fast_loop=fast_loop,
             on_frozen=on_frozen,
-            on_camera=on_camera,
+            on_sense=on_sense,
         )
         return episode.run(seed)
 
@@ -245,7 +246,7 @@ class _Episode:
         watchdog: Watchdog | None,
         fast_loop: FastLoop | None,
         on_frozen: Callable[[FrozenSensors], object] | None,
-        on_camera: Callable[[str, str], object] | None,
+        on_sense: Callable[[str, str], object] | None,
     ) -> None:
         self._robot = robot
         self._policy = policy
@@ -263,10 +264,8 @@ class _Episode:
         self._watchdog = watchdog
         self._fast_loop = fast_loop
         self._on_frozen = on_frozen
-        self._on_camera = on_camera
-        self._cameras = CameraWatch(
-            robot.spec.cameras, has_noise=not robot.spec.simulated
-        )
+        self._on_sense = on_sense
+        self._senses = SenseWatch(robot.spec)
         self._frozen = FrozenSensors(
             self._minimum, self._maximum, robot.spec.control_hz
         )
@@ -319,9 +318,9 @@ class _Episode:
             begin_ns = time.perf_counter_ns()
             if self._watchdog is not None:
                 self._watchdog.feed()
-            for line in self._cameras.notice(observation):
-                if self._on_camera is not None:
-                    self._on_camera(line, self._cameras.describe())
+            for line in self._senses.notice(observation):
+                if self._on_sense is not None:
+                    self._on_sense(line, self._senses.describe())
             # Whoever demonstrates proposes what they were heard to want. Beside a
             # package the latest word counts, also what was said while it was asked.
             signal = self._hear_actor() if self._demonstrates else None
@@ -378,7 +377,7 @@ class _Episode:
             if transition is None or step.is_last:
                 stopped = stop and rule is None and not step.is_terminal
                 return tally.result(
-                    stopped, rule, signal.ending, camera_stood=self._cameras.has_stood
+                    stopped, rule, signal.ending, lost_senses=self._senses.tags
                 )
             following = transition.observation
             if self._frozen.notice(action, following.state) and self._on_frozen:
@@ -467,7 +466,7 @@ class _Tally:
         rule: StopRule | None,
         ending: Ending | None,
         *,
-        camera_stood: bool,
+        lost_senses: tuple[str, ...],
     ) -> EpisodeResult:
         """The counts so far; a stopped episode might have succeeded later."""
         return EpisodeResult(
@@ -481,5 +480,5 @@ class _Tally:
             stop_rule=rule,
             interventions=self._interventions,
             ending=ending,
-            camera_stood=camera_stood,
+            lost_senses=lost_senses,
         )

@@ -18,16 +18,18 @@ from edge.robots.experts import GaussianNoise
 from edge.robots.robot import (
     Camera,
     Disturbance,
+    Microphone,
     Observation,
     Picture,
     Policy,
     RobotSpec,
+    Sound,
     Transition,
     Vector,
 )
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from edge.testing.real_arm import Hand, RealArm
-from rlds.spec import CAMERA_TAG, StopRule
+from rlds.spec import CAMERA_TAG, MICROPHONE_TAG, StopRule
 
 
 class ListRecorder:
@@ -468,6 +470,54 @@ class SeeingPoint(SimulatedPoint):
         return dataclasses.replace(found, pictures={"front": Picture(b"jpeg", 0)})
 
 
+class HearingPoint(SimulatedPoint):
+    """A point whose microphone gives nothing after the first step, or nonsense."""
+
+    def __init__(self, powers: float) -> None:
+        super().__init__(SimulatedClock(0))
+        self._powers = powers
+
+    @property
+    def spec(self) -> RobotSpec:
+        return dataclasses.replace(SPEC, microphone=Microphone(20.0))
+
+    def reset(self, seed: int) -> Observation:
+        return self._hear(super().reset(seed))
+
+    def act(self, action: Vector) -> Transition:
+        found = super().act(action)
+        return dataclasses.replace(found, observation=self._hear(found.observation))
+
+    def _hear(self, found: Observation) -> Observation:
+        sound = Sound(np.full(8, self._powers, np.float32), 0)
+        return dataclasses.replace(found, sound=sound)
+
+
+@pytest.mark.parametrize(
+    ("powers", "what"),
+    [(-9.0, "gives no more sound"), (np.nan, "gives numbers that are no sound")],
+)
+def test_microphone_that_hears_no_more_is_said_once_and_tagged(
+    powers: float, what: str
+) -> None:
+    told: list[tuple[str, str]] = []
+    result = loop.run_episode(
+        HearingPoint(powers),
+        ConstantPolicy(0.0),
+        config_for(SPEC),
+        None,
+        seed=3,
+        max_steps=150,
+        pace=Pace.SIMULATED,
+        on_sense=lambda line, lost: told.append((line, lost)),
+    )
+    assert result.steps == 150  # the robot drives on
+    assert result.tags == (MICROPHONE_TAG,)
+    ((line, lost),) = told
+    assert line.startswith(f"the microphone {what}: the robot drives on")
+    assert lost == f"the microphone {what}"
+
+
 def test_camera_that_takes_no_more_pictures_is_said_once_and_tagged() -> None:
     told: list[tuple[str, str]] = []
     result = loop.run_episode(
@@ -478,7 +528,7 @@ def test_camera_that_takes_no_more_pictures_is_said_once_and_tagged() -> None:
         seed=3,
         max_steps=150,
         pace=Pace.SIMULATED,
-        on_camera=lambda line, blind: told.append((line, blind)),
+        on_sense=lambda line, blind: told.append((line, blind)),
     )
     assert result.steps == 150  # the robot drives on
     assert result.tags == (CAMERA_TAG,)

@@ -12,9 +12,11 @@ import numpy as np
 import safetensors
 
 from edge import errors
+from edge.control import hearing
+from edge.control.hearing import Hearing
 from edge.control.local_delta import LocalDelta
 from edge.control.sight import Eye, Sight, list_eyes
-from edge.control.step_function import IMAGE, SURFACE_PREFIX, StepFunction
+from edge.control.step_function import IMAGE, SOUND, SURFACE_PREFIX, StepFunction
 from edge.robots.robot import Observation, Vector
 from release.package import REQUIRED_FUNCTION, WEIGHTS
 from release.verification import IntactPackage
@@ -31,6 +33,7 @@ class PackagePolicy:
         source: str,
         surfaces: Mapping[str, Vector] = MappingProxyType({}),
         eyes: Sequence[Eye] = (),
+        bands: int = 0,
     ) -> None:
         """Holds a loaded step.
 
@@ -41,9 +44,11 @@ class PackagePolicy:
             source: name of the package, for errors.
             surfaces: the package's own surfaces by input name, which `adapt` adds to.
             eyes: the cameras that it reads.
+            bands: those of the sound that it reads; 0 if it hears none.
 
         Raises:
-            StepFunctionError: tasks, carry or frames do not have the step's sizes.
+            StepFunctionError: tasks, carry, frames or sound do not have the step's
+                sizes.
         """
         sizes = step.input_sizes
         if sizes["task"] != len(tasks) or initial_carry.shape != (sizes["carry"],):
@@ -54,14 +59,16 @@ class PackagePolicy:
                 "export the package again",
             )
         self._sight = Sight(eyes) if eyes else None
+        self._hearing = Hearing(bands) if bands else None
         frames = 0 if self._sight is None else self._sight.size
-        if sizes.get(IMAGE, 0) != frames:
-            raise errors.StepFunctionError(
-                source,
-                f"{IMAGE} of {sizes.get(IMAGE, 0)} numbers, as the step has",
-                f"cameras of {frames} in package.json",
-                "export the package again",
-            )
+        for sense, size, told in ((IMAGE, frames, "cameras"), (SOUND, bands, "sound")):
+            if sizes.get(sense, 0) != size:
+                raise errors.StepFunctionError(
+                    source,
+                    f"{sense} of {sizes.get(sense, 0)} numbers, as the step has",
+                    f"{told} of {size} in package.json",
+                    "export the package again",
+                )
         self._step = step
         self._tasks = tasks
         self._initial_carry = initial_carry
@@ -127,6 +134,8 @@ class PackagePolicy:
         self._carry = self._carry_before = self._initial_carry
         if self._sight is not None:
             self._sight.reset()
+        if self._hearing is not None:
+            self._hearing.reset()
 
     def propose(self, observation: Observation) -> Vector:
         """Returns the action [A] for one observation and keeps the next carry.
@@ -137,8 +146,14 @@ class PackagePolicy:
             StepFunctionError: the observation does not have the package's size.
         """
         before = self._carry
-        seen = None if self._sight is None else self._sight.look(observation)
-        action, _, self._carry = self._step(observation.state, self._task, before, seen)
+        senses = {}
+        if self._sight is not None:
+            senses[IMAGE] = self._sight.look(observation)
+        if self._hearing is not None:
+            senses[SOUND] = self._hearing.listen(observation)
+        action, _, self._carry = self._step(
+            observation.state, self._task, before, senses
+        )
         self._carry_before = before
         return action
 
@@ -178,8 +193,9 @@ def open_policy(
         }
     step = StepFunction(path.read_bytes(), surfaces, str(path))
     tasks, source = tuple(manifest.robot.tasks), str(package.folder)
-    eyes = list_eyes(manifest.robot.observation)
-    return PackagePolicy(step, tasks, carry, source, own, eyes)
+    observed = manifest.robot.observation
+    eyes, bands = list_eyes(observed), hearing.count_bands(observed)
+    return PackagePolicy(step, tasks, carry, source, own, eyes, bands)
 
 
 def _describe_forms(functions: Iterable[str]) -> str:

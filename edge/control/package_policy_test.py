@@ -8,12 +8,14 @@ import pytest
 
 from edge import errors
 from edge.control.package_policy import PackagePolicy, open_policy
-from edge.robots.robot import Observation
+from edge.control.step_function import StepFunction
+from edge.robots.robot import Observation, Sound
 from edge.testing import tiny_package, tiny_step
 from edge.testing.tiny_package import Publisher
 from edge.testing.tiny_step import TinyStep
 from release.verification import verify_integrity
 from rlds import example_codec, tfrecord
+from rlds.coarse_sound import coarsen
 
 NOT_ON_THE_ROBOT = {"jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco"}
 ONLY_FOR_BUCKETS = {
@@ -105,6 +107,35 @@ def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     tiny_package.write_package(tmp_path / "p", weights=b"\xff" * 64)
     with pytest.raises(errors.StepFunctionError, match="expected safetensors"):
         open_policy(verify_integrity(tmp_path / "p"))
+
+
+@pytest.mark.parametrize("bands", [3, 8])
+def test_package_that_hears_gets_the_sound_that_leaves_robots(bands: int) -> None:
+    tiny = TinyStep(39, 4, len(tiny_package.TASKS), sound_size=bands)
+    step = StepFunction(tiny_step.build(tiny), tiny.surfaces(), "tiny")
+    carry = np.zeros(39, np.float32)
+    policy = PackagePolicy(step, tiny_package.TASKS, carry, "tiny", bands=bands)
+    policy.reset("reach-v3")
+    state, task = np.ones(39, np.float32), np.array([1, 0], np.float32)
+    random = np.random.default_rng(3)
+    powers = random.uniform(-20, -1, (60, bands)).astype(np.float32)
+    powers[40:] = np.nan  # its driver goes wrong, and the robot goes on
+    times_ns = np.arange(60) * 50_000_000
+    known = coarsen(np.nan_to_num(powers), times_ns)
+    for now_ns, one, sound in zip(times_ns.tolist(), powers, known, strict=True):
+        seen = Observation(state, now_ns, sound=Sound(one, now_ns))
+        expected, _, carry = tiny_step.expected_step(tiny, state, task, carry, sound)
+        np.testing.assert_allclose(policy.propose(seen), expected, atol=1e-4)
+
+
+def test_package_that_states_another_number_of_bands_is_refused() -> None:
+    tiny = TinyStep(39, 4, len(tiny_package.TASKS), sound_size=8)
+    step = StepFunction(tiny_step.build(tiny), tiny.surfaces(), "tiny")
+    match = r"observation_audio_mel of 8 numbers.*got sound of 3 in package.json"
+    with pytest.raises(errors.StepFunctionError, match=match):
+        PackagePolicy(
+            step, tiny_package.TASKS, np.zeros(39, np.float32), "tiny", bands=3
+        )
 
 
 def test_control_process_is_small_and_loads_no_training_or_bucket_code(

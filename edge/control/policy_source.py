@@ -7,7 +7,7 @@ from typing import Final
 
 from base import plain_file
 from edge import errors
-from edge.control import safety
+from edge.control import hearing, safety
 from edge.control.local_delta import LocalDelta
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
@@ -141,8 +141,8 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
 
     Raises:
         RobotMismatchError: the model of the robot, the sizes or the control rate
-            differ, it lacks a camera, or the actions that the package was trained for
-            go beyond those of the robot.
+            differ, it lacks a camera or a microphone, or the actions that the package
+            was trained for go beyond those of the robot.
         UnknownTaskError: the package was not trained for the robot's task.
     """
     if fit.robot_model not in (None, spec.robot_model):
@@ -163,6 +163,7 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
             "choose another robot or another package",
         )
     _require_cameras(source, fit, name, spec)
+    _require_microphone(source, fit, name, spec)
     _require_reachable(source, fit.action, name, spec)
     if abs(spec.control_hz / fit.control_hz - 1.0) > _RATE_TOLERANCE:
         raise errors.RobotMismatchError(
@@ -192,6 +193,19 @@ def _require_cameras(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> 
             f" {', '.join(wanted)}".rstrip(),
             f"{', '.join(there) or 'none'} of {name}",
             "name them with --camera=NAME=SOURCE, or choose another package",
+        )
+
+
+def _require_microphone(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
+    """Checks that a robot hears as many bands of sound as a package reads."""
+    wanted = hearing.count_bands(fit.observation)
+    there = 0 if spec.microphone is None else spec.microphone.bands
+    if wanted and wanted != there:
+        raise errors.RobotMismatchError(
+            source,
+            f"a robot with a microphone of {wanted} bands",
+            f"{f'{there} bands' if there else 'none'} of {name}",
+            "name one with --microphone=SOURCE, or choose another package",
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 from edge import errors
 from edge.control import policy_source
 from edge.control.policy_source import Driver
-from edge.robots.robot import Camera, RobotSpec
+from edge.robots.robot import Camera, Microphone, RobotSpec
 from edge.robots.simulated_point import PointExpert
 from edge.testing import tiny_package
 from release.package import TensorSpec
@@ -123,3 +123,29 @@ def test_robot_must_have_the_cameras_that_a_package_reads(
         return
     with pytest.raises(errors.RobotMismatchError, match=r"--camera=NAME=SOURCE"):
         policy_source.require_fit("p", fit, "arm", spec)
+
+
+@pytest.mark.parametrize(
+    ("reads", "has", "fits"), [(8, 8, True), (8, None, False), (8, 40, False)]
+)
+def test_robot_must_have_the_microphone_that_a_package_reads(
+    tmp_path: Path, reads: int, has: int | None, fits: bool
+) -> None:
+    tiny_package.write_package(tmp_path / "p")
+    fit = verify_integrity(tmp_path / "p").manifest.robot
+    heard = {"audio_mel": TensorSpec("audio_mel", (reads,), "float32")}
+    fit = dataclasses.replace(fit, observation={**fit.observation, **heard})
+    microphone = None if has is None else Microphone(20.0, has)
+    spec = dataclasses.replace(SPEC, microphone=microphone)
+    if fits:
+        policy_source.require_fit("p", fit, "arm", spec)
+        return
+    with pytest.raises(errors.RobotMismatchError, match=r"--microphone=SOURCE"):
+        policy_source.require_fit("p", fit, "arm", spec)
+
+
+def test_robot_may_hear_more_than_a_package_reads(tmp_path: Path) -> None:
+    tiny_package.write_package(tmp_path / "p")
+    fit = verify_integrity(tmp_path / "p").manifest.robot
+    spec = dataclasses.replace(SPEC, microphone=Microphone(20.0))
+    policy_source.require_fit("p", fit, "arm", spec)

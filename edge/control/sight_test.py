@@ -11,6 +11,7 @@ from edge.control.sight import Eye, Sight, list_eyes
 from edge.robots.robot import Observation, Picture, Vector
 from release.package import TensorSpec
 from rlds import frames
+from rlds.coarse_sound import coarsen
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
@@ -99,7 +100,23 @@ def test_recorded_step_is_seen_with_its_pictures_and_their_times(image: bool) ->
         named - {"front"},
         named,
     ]
+    assert all(one.sound is None for one in found)
     one = found[1]
     expected = Picture(episodes.JPEG, one.t_monotonic_ns - 5)
     assert one.pictures["front"] == expected
     np.testing.assert_array_equal(one.state, episode.steps["observation/state"][1])
+
+
+@pytest.mark.parametrize("is_coarse", [True, False])
+def test_recorded_step_is_heard_and_known_to_be_coarse(is_coarse: bool) -> None:
+    episode = episodes.episode(EpisodeSpec(3, 2, audio_size=4), count=30)
+    heard = episode.steps["observation/audio_mel"]
+    if is_coarse:
+        heard = coarsen(heard, episode.steps["t_monotonic_ns"])
+    steps = {**episode.steps, "observation/audio_mel": heard}
+    object.__setattr__(episode, "steps", steps)
+    for number, one in enumerate(recorded.list_observations(episode)):
+        assert one.sound is not None
+        assert one.sound.is_coarse is is_coarse
+        assert one.sound.t_monotonic_ns == one.t_monotonic_ns
+        np.testing.assert_array_equal(one.sound.powers, heard[number])

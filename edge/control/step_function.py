@@ -4,7 +4,8 @@ The step is a pure function of flat float32 vectors with fixed names:
 
     observation_state, task, carry, surface_*  ->  action, next_observation, carry
 
-and, for a package that reads cameras, `observation_image` (`sight.py`).
+and, for a package that reads cameras or sound, `observation_image` (`sight.py`) and
+`observation_audio_mel` (`hearing.py`).
 
 The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
 checks at load time that a call leaves them unchanged, and otherwise copies them in
@@ -12,6 +13,7 @@ before every call. They may be replaced between two calls (`set_surfaces`).
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,7 @@ from edge.robots.robot import Vector
 SIGNATURE: Final = "step"
 SURFACE_PREFIX: Final = "surface_"
 IMAGE: Final = "observation_image"
+SOUND: Final = "observation_audio_mel"
 _INPUTS: Final = ("observation_state", "task", "carry")
 _CARRY_OUTPUTS: Final = ("next_carry", "carry")
 
@@ -48,9 +51,8 @@ class StepFunction:
             source: name of the file, for errors.
 
         Raises:
-            StepFunctionError: the file does not load, has another signature, or reads
-                sound; or a surface is missing, unknown, of the wrong size or not
-                finite.
+            StepFunctionError: the file does not load or has another signature; or a
+                surface is missing, unknown, of the wrong size or not finite.
         """
         self._source = source
         opened = litert.open_function(content, SIGNATURE, source)
@@ -58,7 +60,7 @@ class StepFunction:
         outputs = opened.outputs
         carry_output = next((n for n in _CARRY_OUTPUTS if n in outputs), None)
         self._require_names("inputs", inputs, _INPUTS)
-        self._require_no_sound(inputs)
+        self._require_known(inputs)
         self._require_names("outputs", outputs, ("action", "next_observation"))
         if carry_output is None:
             raise errors.StepFunctionError(
@@ -69,7 +71,7 @@ class StepFunction:
         self._state = inputs["observation_state"]
         self._task = inputs["task"]
         self._carry = inputs["carry"]
-        self._image = inputs.get(IMAGE)
+        self._senses = {name: inputs[name] for name in (IMAGE, SOUND) if name in inputs}
         self._action = outputs["action"]
         self._next_observation = outputs["next_observation"]
         self._next_carry = outputs["carry"]
@@ -87,13 +89,17 @@ class StepFunction:
         self._surfaces_stay = self._call_keeps_surfaces()
 
     def __call__(
-        self, state: Vector, task: Vector, carry: Vector, image: Vector | None = None
+        self,
+        state: Vector,
+        task: Vector,
+        carry: Vector,
+        senses: Mapping[str, Vector] = MappingProxyType({}),
     ) -> tuple[Vector, Vector, Vector]:
         """Runs one step.
 
-        Shapes: state [N], task [K], carry [C] and, if it has the input, image [P], the
-        frames of all cameras, to (action [A], next_observation [N],
-        carry [C]), all float32 and all copies.
+        Shapes: state [N], task [K], carry [C] and, for each sense that is an input,
+        `IMAGE` [P], the frames of all cameras, and `SOUND` [U], to (action [A],
+        next_observation [N], carry [C]), all float32 and all copies.
 
         Raises:
             StepFunctionError: an input has the wrong size, or the runtime fails.
@@ -103,8 +109,8 @@ class StepFunction:
             interpreter.set_tensor(self._state, state)
             interpreter.set_tensor(self._task, task)
             interpreter.set_tensor(self._carry, carry)
-            if self._image is not None:
-                interpreter.set_tensor(self._image, image)
+            for name, index in self._senses.items():
+                interpreter.set_tensor(index, senses[name])
             if not self._surfaces_stay:
                 self._copy_surfaces()
             with HANG_ENDS_PROCESS:
@@ -163,14 +169,14 @@ class StepFunction:
                 "export the package again",
             )
 
-    def _require_no_sound(self, inputs: Mapping[str, int]) -> None:
-        """Refuses sound, and whatever else nobody would set."""
-        known = {*_INPUTS, IMAGE}
+    def _require_known(self, inputs: Mapping[str, int]) -> None:
+        """Refuses whatever nobody would set."""
+        known = {*_INPUTS, IMAGE, SOUND}
         unknown = sorted(n for n in inputs.keys() - known if not _is_surface(n))
         if unknown:
             raise errors.StepFunctionError(
                 self._source,
-                "a step that reads state and pictures, since no robot here hears",
+                "a step that reads state, pictures and sound",
                 f"inputs {unknown}",
                 "choose a package without them",
             )
@@ -254,8 +260,7 @@ class StepFunction:
             self._task: "task",
             self._carry: "carry",
         }
-        if self._image is not None:
-            given[self._image] = IMAGE
+        given |= {index: name for name, index in self._senses.items()}
         for index, name in given.items():
             size = self.input_sizes[name]
             self._interpreter.set_tensor(index, np.zeros(size, np.float32))

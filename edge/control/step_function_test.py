@@ -8,7 +8,7 @@ from ai_edge_litert import (
 )
 
 from edge import errors
-from edge.control.step_function import StepFunction
+from edge.control.step_function import SOUND, StepFunction
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
 
@@ -116,10 +116,23 @@ def test_surface_of_the_wrong_size_or_type_or_not_finite_is_refused(
         load({**TINY.surfaces(), "surface_head": head})
 
 
-def test_step_that_reads_sound_is_refused() -> None:
-    hearing = tiny_step.build(dataclasses.replace(TINY, sound_size=3))
-    with pytest.raises(errors.StepFunctionError, match="observation_audio_mel"):
-        load(content=hearing)
+@pytest.mark.parametrize("bands", [3, 8])
+def test_step_that_reads_sound_gets_it(bands: int) -> None:
+    tiny = dataclasses.replace(TINY, sound_size=bands)
+    step = load(content=tiny_step.build(tiny))
+    assert step.input_sizes[SOUND] == bands
+    state, task = np.ones(39, np.float32), np.eye(5, dtype=np.float32)[2]
+    carry, sound = np.ones(39, np.float32), np.arange(bands, dtype=np.float32)
+    action, _, _ = step(state, task, carry, {SOUND: sound})
+    expected, _, _ = tiny_step.expected_step(tiny, state, task, carry, sound)
+    np.testing.assert_allclose(action, expected, atol=1e-5)
+
+
+def test_step_that_reads_what_nobody_gives_is_refused() -> None:
+    content = tiny_step.build(dataclasses.replace(TINY, sound_size=3))
+    smelling = content.replace(b"observation_audio_mel", b"observation_smell_mel")
+    with pytest.raises(errors.StepFunctionError, match="observation_smell_mel"):
+        load(content=smelling)
 
 
 def test_observation_of_the_wrong_size_is_refused_with_both_sizes() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge.control import hearing
 from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.pictures import PictureCheck
@@ -41,9 +42,11 @@ PART_LIMIT_BYTES = 64 * 1024 * 1024
 
 def episode_spec(robot: RobotSpec, provenance: Provenance) -> EpisodeSpec:
     """The fields of an episode of a robot in which these acted."""
+    microphone = robot.microphone
     return EpisodeSpec(
         robot.state_size,
         robot.action_size,
+        audio_size=0 if microphone is None else microphone.bands,
         interventions=provenance.watched,
         cameras=tuple(sorted(camera.name for camera in robot.cameras)),
     )
@@ -76,6 +79,8 @@ def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
                 MAX_EPISODE_NS,
             )
         )
+    if spec.audio_size:
+        fields["observation/audio_mel"] = hearing.take(observation, spec.audio_size)
     if spec.interventions:
         fields["intervention"] = step.intervention
     return fields

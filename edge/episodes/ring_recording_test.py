@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.control.control_step import ControlStep
@@ -23,12 +24,13 @@ from edge.episodes.step_account import ACCOUNT, Account, Missing
 from edge.episodes.step_ring import StepSender
 from edge.redact.masker import DroppingMasker, Masked, Masker
 from edge.redact.tracks import Times
-from edge.robots.robot import Camera, Picture, RobotSpec
+from edge.robots.robot import Camera, Microphone, Picture, RobotSpec, Sound
 from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, ring_steps
 from edge.testing.pictures import encode
 from edge.testing.ring_steps import begin, list_parts, numbers, send_episode, step
 from rlds import blank_picture, reader, sidecar
+from rlds.coarse_sound import coarsen
 from rlds.episode import Episode
 from rlds.sidecar import Sidecar
 from rlds.spec import LEFT_OUT_TAG, StopRule
@@ -678,6 +680,46 @@ def test_pictures_of_each_camera_pass_through_the_ring(seeing: Desk) -> None:
     assert raw.steps["observation/image_wrist"] == (wrist,) * 5
     assert raw.steps["image_age_ns_front"].tolist() == [3_000_000] * 4 + [-1]
     assert seeing.told == []
+
+
+@pytest.mark.parametrize("bands", [1, 8, 40])
+def test_sound_passes_through_the_ring_and_a_coarse_copy_leaves(
+    tmp_path: Path, bands: int
+) -> None:
+    robot = dataclasses.replace(SPEC, microphone=Microphone(20.0, bands))
+    desk = Desk(tmp_path, robot)
+    random = np.random.default_rng(0)
+    heard = random.uniform(-20, -1, (200, bands)).astype(np.float32)
+    name = begin(desk.sender)
+    for number, powers in enumerate(heard):
+        found = step(number, is_last=number == 199)
+        now_ns = found.observation.t_monotonic_ns
+        sound = None if number < 3 else Sound(powers, now_ns - 4_000_000)
+        observed = dataclasses.replace(found.observation, sound=sound)
+        desk.sender.append(dataclasses.replace(found, observation=observed))
+        desk.take_all()
+        if number == 150:  # what was written stays when the recorder dies
+            desk.start_again()
+    desk.sender.end(success=True)
+    desk.take_all()
+    heard[:3] = 0.0
+    parts = desk.parts(name)
+    assert [number for part in parts for number in numbers(part)] == list(range(200))
+    at = 0
+    for part in parts:
+        end = at + part.num_steps
+        times_ns = part.steps["t_monotonic_ns"]
+        if bands > 8:
+            assert part.spec.audio_size == 0
+        else:
+            copy = part.steps["observation/audio_mel"]
+            np.testing.assert_array_equal(copy, coarsen(heard[at:end], times_ns))
+        at = end
+    assert bool(desk.told) is (bands > 8)
+    for line in desk.told:
+        assert "without observation/audio_mel: nothing here masks it" in line
+    desk.recording.close()
+    desk.sender.close()
 
 
 def test_recorder_takes_the_next_steps_while_pictures_wait_to_be_masked(

@@ -35,7 +35,7 @@ from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import describe_step, episode_spec
 from edge.episodes.ring import SLOTS, Record, RingWriter
 from edge.errors import RingError
-from edge.robots.robot import Camera, RobotSpec
+from edge.robots.robot import Camera, Microphone, RobotSpec
 from rlds import journal
 from rlds.spec import (
     KNOWN_TAGS,
@@ -402,6 +402,8 @@ def decode_begin(raw: bytes) -> Begin:
     robot.pop("camera", None)  # of a program before cameras had names
     for key, value in robot.items():
         robot[key] = tuple(value) if isinstance(value, list) else value
+    if (microphone := robot.get("microphone")) is not None:
+        robot["microphone"] = Microphone(**microphone)
     robot["cameras"] = tuple(Camera(**one) for one in robot.get("cameras", ()))
     provenance["tags"] = tuple(provenance["tags"])
     return Begin(

@@ -8,7 +8,7 @@
     task      [r k] f32, one-hot in the order of the package's tasks
     length    [r] i32, steps; 0 where there is no episode
     kind      [r] i32, known, lived or seen
-    audio_mel [r t u] f32, if the package hears
+    audio_mel [r t u] f32, if the package hears: the coarse form, as `step` gets it
     image     [r t h q*w 3] u8, if it sees: the frames of its cameras, beside each other
 
 r episodes of at most t steps: an episode that is longer is cut at their end. The shapes
@@ -27,7 +27,7 @@ import numpy as np
 
 from edge.errors import LearningError
 from release.package import PackageManifest, TensorSpec
-from rlds import frames, imitation
+from rlds import coarse_sound, frames, imitation
 from rlds.episode import Episode
 from rlds.errors import PictureError
 from rlds.spec import picture_field
@@ -35,10 +35,11 @@ from rlds.spec import picture_field
 MEMORIES, EPISODES = "memories", "episodes"
 """Arguments of a package's functions that hold memories."""
 
+_SOUND: Final = "audio_mel"
 _STEPS: Final[Mapping[str, str]] = {
     "actions": "proposed_action",
     "executed": "action",
-    "audio_mel": "observation/audio_mel",
+    _SOUND: "observation/audio_mel",
 }
 _IMITATE: Final = "imitate"
 _IMAGE: Final = "image"
@@ -132,6 +133,10 @@ def fill(
         for name, field in _STEPS.items():
             if name in arrays:
                 _fill_steps(arrays[name][row], episode, field, length)
+        if _SOUND in arrays:
+            heard = episode.steps[_STEPS[_SOUND]]
+            coarse = coarse_sound.coarsen(heard, episode.steps["t_monotonic_ns"])
+            arrays[_SOUND][row][:length] = coarse[:length]
         imitated = imitation.actions_to_imitate(episode.steps)
         arrays["actions"][row][:length] = imitated[:length]
         if _IMAGE in arrays:

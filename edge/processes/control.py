@@ -37,7 +37,7 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from base.errors import one_line
-from edge import actor_flags, camera_flags, simulated_or_real
+from edge import actor_flags, sense_flags, simulated_or_real
 from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
 from edge.control.frozen_sensors import FrozenSensors
@@ -99,7 +99,7 @@ SUMMARY_JSON = flags.DEFINE_string(
 )
 ACTOR = control_flags.define_actor()
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 ACTOR_NOISE = flags.DEFINE_float(
     "actor_noise",
     0.0,
@@ -133,7 +133,7 @@ def main(argv: list[str]) -> None:
         process.open_process(home.root, NAME) as me,
         contextlib.closing(
             simulated_or_real.open_robots(
-                [ROBOT.value], SIM_START.value, camera_flags.read(), me.say
+                [ROBOT.value], SIM_START.value, sense_flags.read(), me.say
             )
         ) as robots,
     ):
@@ -223,7 +223,7 @@ class _Control:
         self._summary = RunTally()
         self._lacks_package = False
         self._doing = "starts"
-        self._blind = ""  # cameras that do not see now
+        self._lost = ""  # senses that are gone or stand still now
         self._frozen = ""  # what the sensors of this episode, or the last one, did
         self._said: dict[str, str] = {}
 
@@ -317,7 +317,7 @@ class _Control:
         policy = turns.choose_policy(driver, self._name)
         self._doing = "is shown a task" if turns.shows else "drives"
         self._heard.stop_key = False
-        self._frozen = self._blind = ""
+        self._frozen = self._lost = ""
         self._show()
         origin = turns.describe_episode(driver, adapts=self._fast_loop() is not None)
         sender = self._open_sender(origin)
@@ -341,7 +341,7 @@ class _Control:
             grants=self._real_time.grants,
             fast_loop=self._fast_loop(),
             on_frozen=self._note_frozen,
-            on_camera=self._note_camera,
+            on_sense=self._note_sense,
         )
         if sender is not None:
             sender.end(result.success, result.tags)
@@ -379,9 +379,9 @@ class _Control:
             "sensors, its cable and its driver",
         )
 
-    def _note_camera(self, line: str, blind: str) -> None:
-        self._blind = blind
-        self._say_of_episode("cameras", line)
+    def _note_sense(self, line: str, lost: str) -> None:
+        self._lost = lost
+        self._say_of_episode("senses", line)
 
     def _say_of_episode(self, about: str, text: str) -> None:
         """Says a line about this episode, of a robot that exists in each one anew."""
@@ -483,8 +483,8 @@ class _Control:
             shown["granted"] = grants.describe()
         if self._frozen:
             shown["frozen"] = self._frozen
-        if self._blind:
-            shown["cameras"] = self._blind
+        if self._lost:
+            shown["senses"] = self._lost
         # The supervisor tells it to the next control process.
         if self._keeper.stopped_s is not None:
             shown["stopped_s"] = self._keeper.stopped_s

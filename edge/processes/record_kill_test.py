@@ -1,6 +1,7 @@
 """The recorder, or whoever sends it steps, is killed at random instants."""
 
 import ctypes
+import dataclasses
 import mmap
 import os
 import random
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 from base.testing import command
@@ -18,6 +20,7 @@ from edge.episodes import ring_recording  # noqa: F401 - likewise
 from edge.episodes.step_ring import StepSender
 from edge.processes import home, process  # noqa: F401 - likewise
 from edge.robots import machine_name  # noqa: F401 - likewise
+from edge.robots.robot import Microphone, RobotSpec, Vector
 from edge.robots.simulated_point import SPEC
 from edge.testing import process_tree, ring_steps
 from edge.testing.ring_steps import begin, list_parts, numbers, step
@@ -26,6 +29,7 @@ from rlds.episode import Episode
 KILLS: Final = 32
 LONG_KILLS: Final = 300
 _ROBOT_ID: Final = "point-1"
+HEARING: Final = dataclasses.replace(SPEC, microphone=Microphone(20.0))
 _COUNT_AT: Final = 40  # behind an episode's name of 36 letters, in whole words
 
 
@@ -126,16 +130,31 @@ def test_ring_that_somebody_cuts_off_and_puts_back_is_read_again(
     assert "10 of all 10 steps so far are recorded" in recorder.said()
 
 
-def check_recorder_kills(recorder: Recorder, kills: int) -> None:
+def hear(number: int, robot: RobotSpec) -> Vector | None:
+    """What is heard in a step: no two steps of an episode hear the same."""
+    if robot.microphone is None:
+        return None
+    return np.linspace(-20.0, -1.0 - number / 1e3, 8, dtype=np.float32)
+
+
+def check_sound(part: Episode) -> None:
+    """Each step of a raw episode has the sound that it was given."""
+    expected = [hear(number, HEARING) for number in numbers(part)]
+    np.testing.assert_array_equal(part.steps["observation/audio_mel"], expected)
+
+
+def check_recorder_kills(
+    recorder: Recorder, kills: int, robot: RobotSpec = SPEC
+) -> None:
     """Steps come at 500 Hz, in episodes of 150; not one is lost, and none is twice."""
     random.seed(kills)
-    sender = StepSender(recorder.home.ring, SPEC)
+    sender = StepSender(recorder.home.ring, robot)
     names, killed, driven = [begin(sender)], 0, 0
     kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
     number = 0
     while killed < kills:
         wait_for_room(sender)
-        sender.append(step(number))
+        sender.append(step(number, sound=hear(number, robot)))
         number, driven = number + 1, driven + 1
         if number == 150:
             sender.end(success=None)
@@ -146,7 +165,7 @@ def check_recorder_kills(recorder: Recorder, kills: int) -> None:
             killed += 1
             kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
         time.sleep(0.002)
-    sender.append(step(number))
+    sender.append(step(number, sound=hear(number, robot)))
     driven += 1
     sender.end(success=None)
     code = recorder.end(sender)
@@ -163,11 +182,14 @@ def check_recorder_kills(recorder: Recorder, kills: int) -> None:
     assert sender.dropped == 0
     handed_over = ring_steps.read_episodes(recorder.home.new_memories)
     assert handed_over.keys() == shared.keys()
+    if robot.microphone is not None:
+        for part in handed_over.values():
+            check_sound(part)
     assert not list(recorder.home.private.glob("*.journal"))
     assert not list(recorder.home.private.glob("*.damaged*"))
 
 
-def check_sender_kills(recorder: Recorder, kills: int) -> None:
+def check_sender_kills(recorder: Recorder, kills: int, robot: RobotSpec = SPEC) -> None:
     """Each sender says what it has handed over; one more may have been on its way."""
     random.seed(kills)
     shown = mmap.mmap(-1, mmap.PAGESIZE)
@@ -180,15 +202,18 @@ def check_sender_kills(recorder: Recorder, kills: int) -> None:
         sent.value = 0
         child = os.fork()
         if child == 0:
-            _send_without_end(recorder.home.ring, shown, sent)
+            _send_without_end(recorder.home.ring, shown, sent, robot)
         process_tree.wait_until(lambda: shown[0])
         time.sleep(random.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         names.append(shown[:36].decode())
         handed.append(sent.value)
-    assert recorder.end(StepSender(recorder.home.ring, SPEC)) == 0
+    assert recorder.end(StepSender(recorder.home.ring, robot)) == 0
     shared = ring_steps.read_episodes(recorder.home.shared)
+    if robot.microphone is not None:
+        for part in ring_steps.read_episodes(recorder.home.new_memories).values():
+            check_sound(part)
     for name, count in zip(names, handed, strict=True):
         parts: list[Episode] = list(list_parts(name, shared))
         found = [one for part in parts for one in numbers(part)]
@@ -197,15 +222,17 @@ def check_sender_kills(recorder: Recorder, kills: int) -> None:
     assert sum(handed) > kills
 
 
-def _send_without_end(ring: Path, shown: mmap.mmap, sent: ctypes.c_uint64) -> None:
+def _send_without_end(
+    ring: Path, shown: mmap.mmap, sent: ctypes.c_uint64, robot: RobotSpec
+) -> None:
     """The killed side; it never returns."""
     try:
-        sender = StepSender(ring, SPEC)
+        sender = StepSender(ring, robot)
         shown[:36] = begin(sender).encode()
         number = 0
         while True:
             wait_for_room(sender)
-            sender.append(step(number))
+            sender.append(step(number, sound=hear(number, robot)))
             number += 1
             sent.value = number
             time.sleep(0.0002)
@@ -213,12 +240,18 @@ def _send_without_end(ring: Path, shown: mmap.mmap, sent: ctypes.c_uint64) -> No
         os._exit(1)
 
 
-def test_recorder_that_is_killed_loses_no_step(recorder: Recorder) -> None:
-    check_recorder_kills(recorder, KILLS)
+@pytest.mark.parametrize("robot", [SPEC, HEARING], ids=["plain", "hearing"])
+def test_recorder_that_is_killed_loses_no_step(
+    recorder: Recorder, robot: RobotSpec
+) -> None:
+    check_recorder_kills(recorder, KILLS, robot)
 
 
-def test_sender_that_is_killed_loses_at_most_one_step(recorder: Recorder) -> None:
-    check_sender_kills(recorder, KILLS)
+@pytest.mark.parametrize("robot", [SPEC, HEARING], ids=["plain", "hearing"])
+def test_sender_that_is_killed_loses_at_most_one_step(
+    recorder: Recorder, robot: RobotSpec
+) -> None:
+    check_sender_kills(recorder, KILLS, robot)
 
 
 def test_episode_is_handed_over_while_the_learner_takes_another(

@@ -37,7 +37,7 @@ from absl import app, flags
 
 from base import command_line, path_flags, text_forms
 from base.errors import one_line
-from edge import actor_flags, camera_flags, word_flags
+from edge import actor_flags, sense_flags, word_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
@@ -80,7 +80,7 @@ control_flags.define_stop_rules()
 robot_flags.define_update_rules()
 robot_flags.define_learner_limits()
 robot_flags.define_shared_quota()
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
 PACE = flags.DEFINE_enum(
     "pace",
@@ -134,11 +134,11 @@ def _require_what_its_programs_need() -> None:
     Raises:
         FlagValueError: the keyring is not there or is none, or the channel cannot be
             one.
-        EdgeError: the robot is not known, or a camera is named wrongly.
+        EdgeError: the robot is not known, or a sense is named wrongly.
     """
     with contextlib.suppress(ReplayError):  # a package may drive a recorded episode
         registry.require_known(ROBOT.value)
-    camera_flags.read()
+    sense_flags.read()
     robot_flags.read_keys(serves=False)
     if CHANNEL.value:
         fetch.require_form(CHANNEL.value)
@@ -150,7 +150,7 @@ def _list_programs(home: Path) -> list[Program]:
     keys = robot_flags.hand_on_keys()
     robot = f"--robot={ROBOT.value}"
     name = [f"--robot_id={ROBOT_ID.value}"] if ROBOT_ID.value else []
-    cameras = camera_flags.hand_on()
+    senses = sense_flags.hand_on()
     pace = [f"--pace={PACE.value}"] if PACE.value else []
     consent = ["--consent"] if CONSENT.value else []
     rules = [
@@ -165,7 +165,7 @@ def _list_programs(home: Path) -> list[Program]:
         Program(
             "control",
             "edge.processes.control",
-            (*own, *keys, robot, *cameras, *pace, *rules),
+            (*own, *keys, robot, *senses, *pace, *rules),
             10.0,
         ),
         # It shares the last episode first.
@@ -181,7 +181,7 @@ def _list_programs(home: Path) -> list[Program]:
             Program(
                 "update",
                 "edge.processes.update",
-                (*own, *keys, *name, robot, *cameras, channel, *rounds),
+                (*own, *keys, *name, robot, *senses, channel, *rounds),
                 5.0,
             )
         )

@@ -31,7 +31,7 @@ from absl import app, flags
 
 from base import command_line, path_flags, text_forms
 from base.errors import ContinuonError, one_line, printable, reason
-from edge import camera_flags, simulated_or_real
+from edge import sense_flags, simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.ota import fetch, health, poll_times, start_count, trial
@@ -78,7 +78,7 @@ SEED_PACKAGE = flags.DEFINE_string(
     "folder or tar of a signed package to install without a channel, and end",
 )
 path_flags.places("channel", "seed_package")
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file("packages/updater.key")
 PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()
@@ -327,7 +327,7 @@ def _read_specs() -> Mapping[str, RobotSpec]:
     A package that does not fit a real robot gives way when control opens it.
     """
     return {
-        name: camera_flags.add_to(registry.read_spec(name))
+        name: sense_flags.add_to(registry.read_spec(name))
         for name in ROBOT.value
         if not registry.has_driver(name)
     }

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import RedactionError
-from rlds.spec import KNOWN_TAGS, SOUND_HOLD_NS, SOUND_STEP
+from rlds import coarse_sound
+from rlds.spec import KNOWN_TAGS, SOUND_HOLD_NS
 
 _MAX_DEGREES = (90.0, 180.0)
-_MAX_POWER = 64.0
 
 
 def coarsen_time(text: str) -> str:
@@ -95,26 +95,8 @@ def count_from_first_step(
 def coarsen_sound(
     values: npt.NDArray[np.float32], steps: Mapping[str, Any]
 ) -> npt.NDArray[np.float32]:
-    """Makes log-mel powers so coarse in time that no word is left, [t m].
-
-    Each half second holds the mean of the half second before it, rounded: a step is
-    told nothing that it has not heard yet. The first holds its first step.
-    """
-    times = np.asarray(steps["t_monotonic_ns"])
-    starts = [0]
-    while True:
-        after = int(np.searchsorted(times, times[starts[-1]] + SOUND_HOLD_NS))
-        if after == len(times):
-            break
-        starts.append(after)
-    ends = [*starts[1:], len(times)]
-    coarse = np.empty_like(values)
-    heard = values[0]
-    for start, end in zip(starts, ends, strict=True):
-        rounded = np.round(np.clip(heard, -_MAX_POWER, _MAX_POWER) / SOUND_STEP)
-        coarse[start:end] = rounded * SOUND_STEP
-        heard = values[start:end].mean(axis=0, dtype=np.float64)
-    return coarse
+    """Makes log-mel powers so coarse in time that no word is left, [t m]."""
+    return coarse_sound.coarsen(values, np.asarray(steps["t_monotonic_ns"]))
 
 
 def settle_cut(steps: Mapping[str, Any]) -> dict[str, Any]:

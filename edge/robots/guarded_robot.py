@@ -24,6 +24,7 @@ from edge.robots.robot import (
     Picture,
     Robot,
     RobotSpec,
+    Sound,
     Transition,
     Vector,
 )
@@ -162,7 +163,9 @@ class GuardedRobot:
                 found.t_monotonic_ns,
             )
         pictures = self._check_pictures(method, found.pictures)
-        return Observation(state, int(found.t_monotonic_ns), pictures=pictures)
+        sound = self._check_sound(method, found.sound)
+        at_ns = int(found.t_monotonic_ns)
+        return Observation(state, at_ns, pictures=pictures, sound=sound)
 
     def _check_pictures(self, method: str, found: object) -> Mapping[str, Picture]:
         """Checks that pictures are some; the recorder looks at their bytes."""
@@ -188,6 +191,29 @@ class GuardedRobot:
                 )
         # A copy: a driver may go on with the same dictionary.
         return dict(found)
+
+    def _check_sound(self, method: str, found: object) -> Sound | None:
+        """Checks that sound is some; control looks at its numbers."""
+        if found is None:
+            return None
+        if self._spec.microphone is None:
+            raise self._fault(f"no sound from {method} without a microphone", found)
+        if not (isinstance(found, Sound) and isinstance(found.t_monotonic_ns, int)):
+            raise self._fault(
+                f"the sound from {method} to be a Sound at whole nanoseconds", found
+            )
+        try:
+            powers = np.array(found.powers, np.float32)
+        except (TypeError, ValueError) as e:
+            raise self._fault(
+                f"the powers of sound from {method} to be numbers", found.powers
+            ) from e
+        bands = self._spec.microphone.bands
+        if powers.shape != (bands,):
+            raise self._fault(
+                f"sound of {bands} bands from {method}", f"shape {powers.shape}"
+            )
+        return Sound(powers, found.t_monotonic_ns, found.is_coarse)
 
     def _check_reward(self, found: object) -> float:
         try:

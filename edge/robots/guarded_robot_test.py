@@ -11,9 +11,11 @@ from edge.robots.clock import SimulatedClock
 from edge.robots.guarded_robot import GuardedRobot
 from edge.robots.robot import (
     Camera,
+    Microphone,
     Observation,
     Picture,
     RobotSpec,
+    Sound,
     Transition,
     Vector,
 )
@@ -145,6 +147,64 @@ def test_wrong_pictures_are_one_line(pictures: object, said: str) -> None:
     with pytest.raises(RobotFaultError) as caught:
         guarded.act(FORWARD)
     assert said in str(caught.value)
+
+
+class Hearing(Wrong):
+    """The same with a microphone."""
+
+    @property
+    def spec(self) -> RobotSpec:
+        return dataclasses.replace(super().spec, microphone=Microphone(20.0, bands=3))
+
+
+def hear(sound: object) -> Transition:
+    heard = Observation(np.zeros(2, np.float32), 5, sound=sound)  # type: ignore[arg-type] # as somebody's class gives it
+    return step(observation=heard)
+
+
+def test_sound_is_that_of_the_driver_at_that_time() -> None:
+    robot = Hearing()
+    guarded = guard(robot)
+    guarded.reset(0)
+    powers = np.array([-1.0, np.nan, -3.0])
+    robot.answer = hear(Sound(powers, 3))
+    seen = guarded.act(FORWARD).observation
+    powers[:] = 9.0
+    assert seen.sound is not None
+    assert seen.sound.powers.dtype == np.float32
+    # The robot goes on without a sound that is none: control sees to that.
+    known = np.array([-1, np.nan, -3], np.float32)
+    np.testing.assert_array_equal(seen.sound.powers, known)
+    robot.answer = hear(None)
+    assert guarded.act(FORWARD).observation.sound is None
+
+
+@pytest.mark.parametrize(
+    ("sound", "said"),
+    [
+        (np.zeros(3), "the sound from act to be a Sound at whole nanoseconds"),
+        (Sound(np.zeros(3, np.float32), 0.5), "a Sound at whole nanoseconds"),  # type: ignore[arg-type]
+        (Sound("loud", 0), "the powers of sound from act to be numbers, got loud"),  # type: ignore[arg-type]
+        (Sound(np.zeros(4, np.float32), 0), "sound of 3 bands from act, got shape (4,"),
+    ],
+)
+def test_wrong_sound_is_one_line(sound: object, said: str) -> None:
+    robot = Hearing()
+    guarded = guard(robot)
+    guarded.reset(0)
+    robot.answer = hear(sound)
+    with pytest.raises(RobotFaultError) as caught:
+        guarded.act(FORWARD)
+    assert said in str(caught.value)
+
+
+def test_sound_of_a_robot_without_a_microphone_is_one_line() -> None:
+    robot = Wrong()
+    guarded = guard(robot)
+    guarded.reset(0)
+    robot.answer = hear(Sound(np.zeros(3, np.float32), 0))
+    with pytest.raises(RobotFaultError, match="no sound from act without a microphone"):
+        guarded.act(FORWARD)
 
 
 @pytest.mark.parametrize(

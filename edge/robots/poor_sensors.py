@@ -90,7 +90,11 @@ class PoorSensorsRobot:
         self._scenes = [*self._scenes[-DELAY_STEPS:], seen.state]
         state = degrade_reading(seen.state, self._scenes[0], self._random)
         return WatchedObservation(
-            state, seen.t_monotonic_ns, seen.state, pictures=seen.pictures
+            state,
+            seen.t_monotonic_ns,
+            seen.state,
+            pictures=seen.pictures,
+            sound=seen.sound,
         )
 
 

@@ -15,13 +15,17 @@ import numpy.typing as npt
 
 from edge.robots.clock import NS_PER_S, Clock
 from rlds.jpeg_segments import MAX_PIXELS
-from rlds.spec import MAX_CAMERAS, check_camera_name
+from rlds.spec import MAX_CAMERAS, SOUND_BANDS, check_camera_name
 
 Vector = npt.NDArray[np.float32]
 # A picture of 64x64 may have much in it; one of 1920x1080 takes half a megabyte.
 _SMALLEST_LIMIT_BYTES: Final = 16 * 1024
 _LARGEST_LIMIT_BYTES: Final = 2 * 1024 * 1024
 _F32_MAX: Final = float(np.finfo(np.float32).max)
+LOWEST_SOUND_HZ: Final = 2.0
+"""As many values of sound as leave a robot."""
+MAX_BANDS: Final = 128
+"""Of a microphone. Recognisers of speech take 40 to 80."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,54 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Microphone:
+    """The microphone of a robot: how loud it is in some bands, and how often.
+
+    Attributes:
+        hz: values per second, `LOWEST_SOUND_HZ` or more. Fewer than control steps are
+            held; of more, a step has the newest.
+        bands: numbers of each value. Of more than `rlds.spec.SOUND_BANDS` none leave
+            the robot.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+
+    hz: float
+    bands: int = SOUND_BANDS
+
+    def __post_init__(self) -> None:
+        rate_is_good = LOWEST_SOUND_HZ <= self.hz < math.inf
+        if not rate_is_good or not 0 < self.bands <= MAX_BANDS:
+            raise ValueError(
+                f"a microphone: {LOWEST_SOUND_HZ:g} values per second or more, of 1 to"
+                f" {MAX_BANDS} bands, got {self}"
+            )
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two of its values, in nanoseconds."""
+        return round(NS_PER_S / self.hz)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """How loud it was, in bands; never the samples of a voice.
+
+    Attributes:
+        powers: [bands] f32, natural logarithm of the power of each band, 0 for the
+            power 1 of the loudest samples that there are.
+        t_monotonic_ns: when the last of it was heard, on the robot's clock.
+        is_coarse: whether it has the form in which sound leaves a robot already
+            (`rlds/coarse_sound.py`), as that of recorded episodes may.
+    """
+
+    powers: Vector
+    t_monotonic_ns: int
+    is_coarse: bool = False
+
+
+@dataclass(frozen=True)
 class RobotSpec:
     """The properties of a robot; they do not change while it is open.
 
@@ -101,6 +153,7 @@ class RobotSpec:
             its watchdog holds it; None for 0.1 to 0.25, by the control rate. A light
             or slow arm may take longer on a busy machine without real time.
         cameras: its cameras, each with a rate of its own.
+        microphone: its microphone; None if it does not hear.
     """
 
     state_size: int
@@ -114,6 +167,7 @@ class RobotSpec:
     simulated: bool
     hold_after_s: float | None = None
     cameras: tuple[Camera, ...] = ()
+    microphone: Microphone | None = None
 
     def __post_init__(self) -> None:
         """Checks that sizes and limits agree.
@@ -163,11 +217,14 @@ class Observation:
         pictures: the newest picture of each camera, by the camera's name. It stays
             there until its camera takes the next one, however long that lasts; a camera
             that has not taken any has none.
+        sound: the newest of its microphone, which stays as a picture does; None before
+            there is any.
     """
 
     state: Vector
     t_monotonic_ns: int
     pictures: Mapping[str, Picture] = field(default=NO_PICTURES, kw_only=True)
+    sound: Sound | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

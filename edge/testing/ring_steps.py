@@ -14,7 +14,7 @@ from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender
-from edge.robots.robot import Observation
+from edge.robots.robot import Observation, Sound, Vector
 from edge.testing.simulated_episodes import START_UNIX_NS
 from rlds import reader
 from rlds.episode import Episode
@@ -28,11 +28,14 @@ def step(
     is_last: bool = False,
     state: float | None = None,
     intervention: bool = False,
+    sound: Vector | None = None,
 ) -> ControlStep:
     """One step of the smallest robot; the times are as far apart as at 100 Hz."""
     value = number if state is None else state
+    now_ns = number * 10_000_000
+    heard = None if sound is None else Sound(sound, now_ns)
     return ControlStep(
-        observation=Observation(np.full(2, value, np.float32), number * 10_000_000),
+        observation=Observation(np.full(2, value, np.float32), now_ns, sound=heard),
         action=np.zeros(1, np.float32),
         proposed_action=np.zeros(1, np.float32),
         reward=0.5,

@@ -1,11 +1,11 @@
 """A control step small enough to write by hand, for tests.
 
     corrected        = observation_state + surface_calibration
-    action           = W corrected + U task + V carry + surface_head
+    action           = W corrected + U task + V carry + surface_head + S sound
     next_observation = corrected
     carry            = DECAY * carry + corrected + surface_skill_memory
 
-W, U and V are drawn from a seed, so that two builds give the same bytes.
+W, U, V and S are drawn from a seed, so that two builds give the same bytes.
 `expected_step` computes the same with NumPy.
 """
 
@@ -26,7 +26,7 @@ SURFACE_PREFIX: Final = "surface_"
 class TinyStep:
     """Sizes and seed of a tiny step; `carry` has the size of the state.
 
-    With `sound_size` the step also has an input for sound, which has no effect.
+    With `sound_size` the step also has an input for sound.
     """
 
     state_size: int
@@ -46,6 +46,12 @@ class TinyStep:
 
         return draw(self.state_size), draw(self.tasks), draw(self.state_size)
 
+    def sound_matrix(self) -> np.ndarray:
+        """Returns S [A U]."""
+        random = np.random.default_rng(self.seed + 2)
+        drawn = random.standard_normal((self.action_size, self.sound_size))
+        return (self.gain * drawn).astype(np.float32)
+
     def surfaces(self) -> dict[str, np.ndarray]:
         """Returns the initial surfaces by input name."""
         random = np.random.default_rng(self.seed + 1)
@@ -61,13 +67,19 @@ class TinyStep:
 
 
 def expected_step(
-    step: TinyStep, state: np.ndarray, task: np.ndarray, carry: np.ndarray
+    step: TinyStep,
+    state: np.ndarray,
+    task: np.ndarray,
+    carry: np.ndarray,
+    sound: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Computes (action, next_observation, carry) without LiteRT."""
     w, u, v = step.matrices()
     surfaces = step.surfaces()
     corrected = state + surfaces["surface_calibration"]
     action = w @ corrected + u @ task + v @ carry + surfaces["surface_head"]
+    if sound is not None:
+        action = action + step.sound_matrix() @ sound
     return (
         action,
         corrected,
@@ -86,15 +98,15 @@ def build(step: TinyStep) -> bytes:
     calibration = graph.input("surface_calibration", n)
     head = graph.input("surface_head", a)
     memory = graph.input("surface_skill_memory", n)
-    if step.sound_size:
-        graph.input("observation_audio_mel", step.sound_size)
-
     corrected = graph.add(state, calibration, n)
     action = graph.add(
         graph.add(graph.product(w, corrected), graph.product(u, task), a),
         graph.add(graph.product(v, carry), head, a),
         a,
     )
+    if step.sound_size:
+        sound = graph.input("observation_audio_mel", step.sound_size)
+        action = graph.add(action, graph.product(step.sound_matrix(), sound), a)
     kept = graph.multiply(carry, graph.constant(np.full(n, DECAY, np.float32)), n)
     next_carry = graph.add(kept, graph.add(corrected, memory, n), n)
     outputs = {

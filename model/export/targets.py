@@ -67,7 +67,7 @@ class Target:
 
 
 def _litert(model: WaveCore, learns: bool) -> ControlFiles:
-    # No robot's control process reads frames or sound (`edge.control.step_function`).
+    # The fast loop of a control process learns from states alone.
     learns = learns and not senses.shapes(model.config)
     converted = litert_step.convert(model, learns=learns)
     steps = {

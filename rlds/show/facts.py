@@ -15,6 +15,7 @@ from rlds.spec import (
     FAST_LOOP_TAG,
     LABELLED_TAG,
     LEFT_OUT_TAG,
+    MICROPHONE_TAG,
     NO_PICTURE_AGE,
     TRIMMED_TAG,
     StopRule,
@@ -43,6 +44,7 @@ _TAGS: Final[Mapping[str, str]] = MappingProxyType(
         FAST_LOOP_TAG: "the package was adapted from step to step",
         LABELLED_TAG: "the operator said afterwards how it went",
         LEFT_OUT_TAG: "the operator wants it left out",
+        MICROPHONE_TAG: "its microphone did not hear in a part of it",
         TRIMMED_TAG: "the operator cut its beginning or end off",
         "recovered": "the recording was cut off, and finished later",
     }

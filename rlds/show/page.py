@@ -19,7 +19,7 @@ import numpy as np
 
 from base.errors import printable
 from rlds.episode import Array, Episode
-from rlds.show import curves, facts
+from rlds.show import curves, facts, spectrogram
 from rlds.show.channel_names import Channel, ChannelNames
 from rlds.show.found import Found
 
@@ -57,7 +57,7 @@ def render(found: Found, names: ChannelNames, index: str = "") -> str:
         _draw_marks(episode),
         _draw_actions(groups, action),
         _draw_group(_head("State", state), "state", groups["state"], state),
-        _draw_others(groups),
+        _draw_others(groups, episode.steps.get("observation/audio_mel")),
         _draw_bar(episode, pictures),
     ]
     content = _encode_data(episode, groups, pictures, picture_every)
@@ -210,12 +210,26 @@ def _draw_group(
     return f"<h2>{title}</h2>{_grid(figures)}{rest}"
 
 
-def _draw_others(groups: Mapping[str, Array]) -> str:
+def _draw_others(groups: Mapping[str, Array], sound: Array | None) -> str:
     reward = _draw_group("Reward", "reward", groups["reward"], [Channel("reward")])
-    if "sound" not in groups:
+    if sound is None:
         return reward
-    loudness = Channel("mean over its bands", "log power")
-    return reward + _draw_group("Sound", "sound", groups["sound"], [loudness])
+    return f"{reward}<h2>Sound</h2>{_draw_sound(sound, groups['sound'])}"
+
+
+def _draw_sound(powers: Array, mean: Array) -> str:
+    """Draws the powers [T M] of all bands; beside it is their mean [T 1]."""
+    heard = powers[np.any(powers != 0, axis=1)]
+    if not len(heard):
+        return '<p class="note">None was heard.</p>'
+    limits = float(heard.min()), float(heard.max())
+    uri = base64.b64encode(spectrogram.draw(powers, *limits)).decode()
+    image = (
+        f'<image href="data:image/png;base64,{uri}" width="{curves.WIDTH}"'
+        f' height="{curves.HEIGHT}" preserveAspectRatio="none"/>'
+    )
+    told = Channel(f"{powers.shape[1]} bands, the lowest below", "log power")
+    return _grid([_figure(told, "sound", 0, limits, image)])
 
 
 def _grid(figures: Sequence[str]) -> str:

@@ -46,7 +46,8 @@ def long_episode(count: int, **changes: Any) -> Episode:
 def test_page_needs_nothing_but_itself() -> None:
     spec = EpisodeSpec(3, 2, image=True, audio_size=4, interventions=True)
     text = show(episodes.episode(spec))
-    assert not re.findall(r"(?:src|href)=\"(?!data:image/jpeg;base64,)[^\"]*\"", text)
+    loaded = re.findall(r"(?:src|href)=\"([^\"]*)\"", text)
+    assert loaded and all(one.startswith("data:image/") for one in loaded)
     for word in ("http:", "https:", "//cdn", "@import", "url(", "fetch(", "import("):
         assert word not in text, word
     assert "default-src 'none'" in text
@@ -66,6 +67,20 @@ def test_values_marks_and_pictures_are_those_of_the_episode() -> None:
     assert marks["stop rule"] == [[2, 2], [6, 6]]
     assert marks["a person acted"] == [[1, 2], [4, 5]]
     assert (data["steps"], data["every"], data["picture_every"]) == (7, 1, 1)
+
+
+def test_sound_is_a_picture_of_its_bands_with_their_mean_beside_it() -> None:
+    episode = episodes.episode(EpisodeSpec(3, 2, audio_size=4), count=7)
+    text = show(episode)
+    assert "4 bands, the lowest below" in text
+    (png,) = re.findall(r'<image href="data:image/png;base64,([^"]+)"', text)
+    assert base64.b64decode(png).startswith(b"\x89PNG")
+    heard = episode.steps["observation/audio_mel"]
+    mean = unpack(read_data(text)["groups"]["sound"]["values"])
+    np.testing.assert_allclose(mean, heard.mean(axis=1), rtol=1e-6)
+    silent = {**episode.steps, "observation/audio_mel": np.zeros_like(heard)}
+    text = show(dataclasses.replace(episode, steps=silent))
+    assert "None was heard." in text and "image/png" not in text
 
 
 def test_pictures_of_each_camera_are_shown_with_their_age() -> None:

@@ -35,7 +35,7 @@ from base import command_line, path_flags
 from base.errors import ContinuonError
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
-from edge import camera_flags
+from edge import sense_flags
 from edge.processes import robot_flags
 from edge.processes.home import Home
 from edge.testing.robot_home import RobotHome
@@ -77,7 +77,7 @@ _PRESET = flags.DEFINE_enum(
 _PACKAGE = flags.DEFINE_string(
     "package", None, "folder of a package that drives (default: made from --preset)"
 )
-flags.adopt_module_key_flags(camera_flags)
+flags.adopt_module_key_flags(sense_flags)
 path_flags.folders("package")
 
 Found = Mapping[str, Any]
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if _CHANNEL.value and _PACKAGE.value:
         raise app.UsageError("expected one of --channel and --package")
-    if camera_flags.read() and not _CHANNEL.value:
+    if sense_flags.hand_on() and not _CHANNEL.value:
         raise app.UsageError("expected --camera with --channel only")
     with tempfile.TemporaryDirectory() as name, _busy(_BUSY.value):
         drive = _drive_alone if _CHANNEL.value is None else _drive_beside_programs
@@ -131,8 +131,8 @@ def _drive_beside_programs(folder: Path, control_hz: str) -> Found:
         last: Sizes = {}
         updated = False
         used_s = programs.read_processor_s()
-        cameras = camera_flags.hand_on()
-        driving = programs.drive(episodes, STEPS, summary, cameras)
+        senses = sense_flags.hand_on()
+        driving = programs.drive(episodes, STEPS, summary, senses)
         with driving, _stolen() as stolen:
             while driving.poll() is None:
                 programs.tick()
