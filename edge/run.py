@@ -42,6 +42,7 @@ from edge import (
     actor_flags,
     camera_flags,
     mask_flags,
+    raw_memory,
     run_flags,
     simulated_or_real,
     word_flags,
@@ -96,6 +97,7 @@ class Trial:
 def main(argv: list[str]) -> None:
     """Opens the driver, runs the episodes and prints a summary."""
     run_flags.require_usage(argv)
+    raw_memory.forbid_dumps()
     outputs = (
         run_flags.SUMMARY_JSON.value,
         run_flags.PROGRESS_JSON.value,
