@@ -25,6 +25,8 @@ DAMAGED_SUFFIX = ".damaged"
 # who may read and write there. Keys and whatever is not redacted are PRIVATE.
 SHARED = 0o666
 PRIVATE = 0o600
+READABLE = 0o644
+"""Of what one program writes and others read, whatever group they share."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _WRONG_PATH = "check that the path is right and that its folder exists"
 _NOT_ALLOWED = "let this user read and write there, or name another folder"
@@ -41,13 +43,17 @@ _REMEDIES = {
 }
 
 
-def write(path: Path, data: bytes, mode: int = SHARED) -> None:
+def write(
+    path: Path, data: bytes, mode: int = SHARED, group: int | None = None
+) -> None:
     """Writes `data` to `path`, replacing any existing file atomically.
 
     Args:
         path: target; its folder exists.
         data: the whole content.
         mode: permission bits of the file, less the umask.
+        group: id of the group of the file, where this user may choose it; None for the
+            one that the folder gives.
 
     Raises:
         DiskError: the system refused; the old content stays and no half-written file
@@ -56,6 +62,8 @@ def write(path: Path, data: bytes, mode: int = SHARED) -> None:
     try:
         with _open_temporary(path.parent, mode) as (temporary, descriptor):
             write_all(descriptor, data)
+            if group is not None:
+                give_group(descriptor, group)
             os.fsync(descriptor)
             temporary.replace(path)
     except OSError as e:
@@ -63,7 +71,9 @@ def write(path: Path, data: bytes, mode: int = SHARED) -> None:
     fsync_folder(path.parent)
 
 
-def write_record(path: Path, data: bytes, mode: int = SHARED) -> None:
+def write_record(
+    path: Path, data: bytes, mode: int = SHARED, group: int | None = None
+) -> None:
     """Writes a record of the robot's own as `write` does, whatever is in its place.
 
     Whoever reads such a record takes a damaged one for none, and a folder of its name
@@ -75,7 +85,14 @@ def write_record(path: Path, data: bytes, mode: int = SHARED) -> None:
     """
     if path.is_dir() and not path.is_symlink():
         set_aside(path)
-    write(path, data, mode)
+    write(path, data, mode, group)
+
+
+def give_group(descriptor: int, group: int) -> None:
+    """Gives an open file to a group; one that this user is not in stays without it."""
+    if os.fstat(descriptor).st_gid != group:
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, -1, group)
 
 
 def create(path: Path, data: bytes, mode: int = SHARED) -> None:

@@ -31,7 +31,14 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
-from edge import actor_flags, mask_flags, sense_flags, simulated_or_real, word_flags
+from edge import (
+    actor_flags,
+    mask_flags,
+    raw_memory,
+    sense_flags,
+    simulated_or_real,
+    word_flags,
+)
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT, Actor, Ending, await_start
 from edge.control import loop, site_rules
@@ -187,6 +194,7 @@ def main(argv: list[str]) -> int:
     # A wrong location or word is refused before recording, not during redaction.
     transforms.coarsen_location(_LOCATION.value)
     word_flags.read()
+    raw_memory.forbid_dumps()
     # After the flags, because a simulator takes a second to load.
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:

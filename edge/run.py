@@ -41,6 +41,7 @@ from base.errors import printable
 from edge import (
     actor_flags,
     mask_flags,
+    raw_memory,
     run_flags,
     sense_flags,
     simulated_or_real,
@@ -97,6 +98,7 @@ class Trial:
 def main(argv: list[str]) -> None:
     """Opens the driver, runs the episodes and prints a summary."""
     run_flags.require_usage(argv)
+    raw_memory.forbid_dumps()
     outputs = (
         run_flags.SUMMARY_JSON.value,
         run_flags.PROGRESS_JSON.value,

@@ -16,6 +16,7 @@ from rlds.episode import EpisodeMetadata
 from rlds.journal import JournalContent
 
 EPISODE_SUFFIX = ".tfrecord"
+_RAW = 0o640  # the group may learn from it; nobody else sees it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def finish(
     steps["is_last"] = last
     raw = tfrecord.frame(example_codec.encode_parts(content.spec, metadata, steps))
     target = episode_path(path)
-    durable_file.write(target, raw)
+    durable_file.write(target, raw, _RAW)
     digest = hashlib.sha256(raw).hexdigest()
     return ClosedEpisode(target, digest, len(raw), content.num_steps)
 

@@ -114,7 +114,12 @@ class TfdsDirectory:
         if not self._fits(spec):
             raise DatasetFolderError(self._folder, f"episodes of {self._spec}", spec)
 
-    def add(self, episode_bytes_framed: bytes, sidecar: bytes | None = None) -> Path:
+    def add(
+        self,
+        episode_bytes_framed: bytes,
+        sidecar: bytes | None = None,
+        group: int | None = None,
+    ) -> Path:
         """Adds one episode to the folder, durably, and its sidecar last.
 
         An interrupted call leaves a folder that TFDS can open, and can be repeated: an
@@ -123,6 +128,8 @@ class TfdsDirectory:
         Args:
             episode_bytes_framed: content of the episode's file.
             sidecar: content of the sidecar's file; None for no sidecar.
+            group: id of the group of both files; None for that of the episode which is
+                replaced, or the one that the folder gives.
 
         Returns:
             The episode's file.
@@ -144,14 +151,17 @@ class TfdsDirectory:
             )
         self._list_for(episode.spec)
         path = self._folder / f"{episode.metadata.episode_id}{EPISODE_SUFFIX}"
-        durable_file.write(path, episode_bytes_framed)
+        if group is None:
+            with contextlib.suppress(OSError):
+                group = path.lstat().st_gid
+        _write(path, episode_bytes_framed, group)
         if path.name not in self._episodes:
             self._link(path.name, len(self._episodes))
             self._episodes.append(path.name)
         self._write_info()
         if sidecar is not None:
             name = f"{episode.metadata.episode_id}{SIDECAR_SUFFIX}"
-            durable_file.write(self._folder / name, sidecar)
+            _write(self._folder / name, sidecar, group)
         return path
 
     def remove(self, names: Collection[str]) -> None:
@@ -232,7 +242,7 @@ class TfdsDirectory:
             self._list_fields(spec)
         elif self._spec.interventions and not spec.interventions:
             self._list_fields(spec)
-            durable_file.write(self._folder / FEATURES_FILE, self._features)
+            _write(self._folder / FEATURES_FILE, self._features)
 
     def _has_features(self) -> bool:
         """Whether the file of the fields is whole.
@@ -351,7 +361,7 @@ class TfdsDirectory:
             f"{durable_file.LEFTOVER_PREFIX}{secrets.token_hex(8)}"
         )
         try:
-            shard.parent.mkdir(exist_ok=True)
+            shard.parent.mkdir(0o755, exist_ok=True)
             temporary.symlink_to(Path("..", name))
             temporary.replace(shard)
         except OSError as e:
@@ -375,18 +385,18 @@ class TfdsDirectory:
             raw = plain_file.read(self._folder / name, reader.LIMIT_BYTES)
         except OSError as e:
             raise durable_file.disk_error(shard, "to copy the episode", e) from e
-        durable_file.write(shard, raw)
+        _write(shard, raw)
 
     def _write_info(self) -> None:
         features = self._folder / FEATURES_FILE
         try:
             if not self._has_features():
-                durable_file.write(features, self._features)
+                _write(features, self._features)
             sizes = [(self._folder / name).stat().st_size for name in self._episodes]
         except OSError as e:
             raise durable_file.disk_error(self._folder, "to read it", e) from e
         split = _split_info(self._split, [1] * len(sizes), sum(sizes))
-        durable_file.write(self._folder / INFO_FILE, _info(self._name, [split]))
+        _write(self._folder / INFO_FILE, _info(self._name, [split]))
 
 
 def shard_path(split: str, index: int) -> str:
@@ -424,8 +434,8 @@ def write_info(
         lengths = [shard.num_episodes for shard in shards]
         size_bytes = sum(shard.size_bytes for shard in shards)
         splits.append(_split_info(split, lengths, size_bytes))
-    durable_file.write(folder / FEATURES_FILE, tfds_features.features_json(spec))
-    durable_file.write(folder / INFO_FILE, _info(name, splits, version))
+    _write(folder / FEATURES_FILE, tfds_features.features_json(spec))
+    _write(folder / INFO_FILE, _info(name, splits, version))
 
 
 def _split_info(name: str, lengths: Sequence[int], size_bytes: int) -> object:
@@ -484,3 +494,8 @@ def _are_equal(path: Path, other: Path) -> bool:
 def _is_file(path: Path) -> bool:
     """Whether there is a plain file, and no link to one."""
     return path.is_file() and not path.is_symlink()
+
+
+def _write(path: Path, data: bytes, group: int | None = None) -> None:
+    """Writes a file of the folder, which its readers do not change in place."""
+    durable_file.write(path, data, durable_file.READABLE, group)

@@ -58,10 +58,10 @@ def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
     info = (tmp_path / "dataset_info.json").read_bytes()
     write = durable_file.write
 
-    def interrupted(path: Path, data: bytes, mode: int = durable_file.SHARED) -> None:
+    def interrupted(path: Path, data: bytes, mode: int, group: int | None) -> None:
         if path.name == "dataset_info.json":
             raise KeyboardInterrupt
-        write(path, data, mode)
+        write(path, data, mode, group)
 
     monkeypatch.setattr(durable_file, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -105,7 +105,7 @@ def test_interrupted_removal_is_finished_when_the_folder_is_next_opened(
     paths = [_add(tmp_path, number) for number in range(4)]
     folder = TfdsDirectory(tmp_path, "episodes", _SPEC)
 
-    def refuse(path: Path, data: bytes, mode: int = durable_file.SHARED) -> None:
+    def refuse(path: Path, *_: object) -> None:
         raise DiskError(path, "to write", "No space left on device")
 
     monkeypatch.setattr(durable_file, "write", refuse)

@@ -1,6 +1,5 @@
 """The systemd units of the robot's processes start programs that answer as they say."""
 
-import configparser
 import os
 import signal
 import socket
@@ -11,39 +10,33 @@ from typing import Final
 
 import pytest
 
-from edge.testing import processes, robot_home
+from edge.testing import processes, robot_home, service_units
+from edge.testing.service_units import User
 
 FOLDER: Final = Path(__file__).parent
-NAMES: Final = ("control", "learn", "page", "record", "update")
-NETWORK: Final = ("page", "update")
+NAMES: Final = service_units.NAMES
+NETWORK: Final = ("page", "update", "upload")
+HOME: Final = ["/var/lib/continuon", "/run/continuon"]
 _LONGEST_S: Final = 40.0
+SERVICES: Final = ("control", "learn", "page", "record", "update")
+"""That run on and answer; upload runs, ends, and is started by its timer."""
+RAW: Final = ("control", "learn", "record", "update")
 
 
-class Unit(configparser.RawConfigParser):
-    """A unit file, whose keys keep their case and may repeat."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(strict=False)
-        self.text = (FOLDER / f"continuon-{name}.service").read_text()
-        self.read_string(self.text)
-
-    def optionxform(self, optionstr: str) -> str:
-        return optionstr
-
-    def service(self, key: str) -> str | None:
-        return self.get("Service", key, fallback=None)
+def read_unit(name: str) -> service_units.Unit:
+    return service_units.Unit(FOLDER, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unit_has_a_user_of_its_own_that_is_made(name: str) -> None:
-    user = Unit(name).service("User")
+    user = read_unit(name).service("User")
     assert user == f"continuon-{name}"
     assert f"\nu {user} " in (FOLDER / "continuon.sysusers").read_text()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SERVICES)
 def test_unit_restarts_after_any_exit_except_wrong_usage(name: str) -> None:
-    unit = Unit(name)
+    unit = read_unit(name)
     assert unit.service("Restart") == "always"
     assert unit.service("RestartPreventExitStatus") == "2"
     assert unit.service("Type") == "notify"
@@ -54,7 +47,7 @@ def test_unit_restarts_after_any_exit_except_wrong_usage(name: str) -> None:
 def test_only_control_may_ask_for_real_time_and_few_have_a_network(
     name: str,
 ) -> None:
-    unit = Unit(name)
+    unit = read_unit(name)
     assert (unit.service("RestrictRealtime") == "yes") == (name != "control")
     assert (unit.service("LimitRTPRIO") is not None) == (name == "control")
     assert (unit.service("LimitMEMLOCK") is not None) == (name == "control")
@@ -65,15 +58,44 @@ def test_only_control_may_ask_for_real_time_and_few_have_a_network(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unit_is_hardened(name: str) -> None:
-    unit = Unit(name)
+    unit = read_unit(name)
     for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "RestrictSUIDSGID"):
         assert unit.service(key) == "yes"
     assert unit.service("ProtectSystem") == "strict"
-    assert unit.service("ReadWritePaths") == "/var/lib/continuon /run/continuon"
+    writable = {
+        "upload": ["/var/lib/continuon/shared/sent"],
+        "control": [*HOME, "/run/continuon-ring"],
+        "record": [*HOME, "/run/continuon-ring"],
+    }.get(name, HOME)
+    assert unit.words("ReadWritePaths") == writable
+    assert unit.service("LimitCORE") == "0"
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_memory_with_raw_episodes_is_not_swapped(name: str) -> None:
+    assert read_unit(name).service("MemorySwapMax") == "0"
+
+
+def test_one_program_is_not_swapped_or_dumped_either() -> None:
+    text = (FOLDER / "continuon.service").read_text()
+    assert {"MemorySwapMax=0", "LimitCORE=0"} <= set(text.splitlines())
+
+
+def test_uploader_runs_again_and_again_and_is_shut_out_of_all_else() -> None:
+    unit = read_unit("upload")
+    assert unit.service("Type") == "oneshot"
+    assert unit.service("User") == "continuon-upload"
+    assert unit.service("Group") == "continuon-shared"
+    assert unit.service("SupplementaryGroups") is None
+    shut = {f"/var/lib/continuon/{x}" for x in ("private", "memories", "deltas")}
+    shut |= {"/run/continuon", "/run/continuon-ring"}
+    assert shut <= set(unit.words("InaccessiblePaths"))
+    timer = (FOLDER / "continuon-upload.timer").read_text()
+    assert "\nOnUnitInactiveSec=15min\n" in timer
 
 
 def test_learner_may_be_raised_and_freed_when_it_is_killed() -> None:
-    unit = Unit("learn")
+    unit = read_unit("learn")
     assert unit.service("LimitNICE") == "+0"
     assert "process_mrelease" in (unit.service("SystemCallFilter") or "").split()
     # A system call that this version of systemd does not know must not end it.
@@ -83,9 +105,9 @@ def test_learner_may_be_raised_and_freed_when_it_is_killed() -> None:
 
 
 def test_control_may_open_an_arm_a_gamepad_cameras_and_a_microphone() -> None:
-    unit = Unit("control")
+    unit = read_unit("control")
     groups = (unit.service("SupplementaryGroups") or "").split()
-    assert groups == ["audio", "dialout", "input", "video"]
+    assert groups == ["audio", "dialout", "input", "video", "continuon-ring"]
     # Its devices are those of the machine.
     assert unit.service("PrivateDevices") is None
     made = (FOLDER / "continuon.sysusers").read_text()
@@ -94,9 +116,9 @@ def test_control_may_open_an_arm_a_gamepad_cameras_and_a_microphone() -> None:
 
 
 def test_learner_reads_raw_episodes_and_asks_the_firmware() -> None:
-    unit = Unit("learn")
+    unit = read_unit("learn")
     groups = (unit.service("SupplementaryGroups") or "").split()
-    assert groups == ["continuon-private", "video"]
+    assert groups == ["continuon-private", "continuon-shared", "video"]
     assert unit.service("PrivateDevices") is None  # /dev/vcio is one
     made = (FOLDER / "continuon.sysusers").read_text()
     for group in groups:
@@ -107,43 +129,84 @@ def test_learner_reads_raw_episodes_and_asks_the_firmware() -> None:
 def test_unit_that_needs_no_flags_starts_without_a_file_of_them(name: str) -> None:
     optional = "-" if name in ("learn", "page", "record") else ""
     file = f"{optional}/etc/continuon/{name}.env"
-    assert Unit(name).service("EnvironmentFile") == file
+    assert read_unit(name).service("EnvironmentFile") == file
 
 
 def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journals() -> (
     None
 ):
-    unit = Unit("update")
+    unit = read_unit("update")
     assert unit.service("SupplementaryGroups") == "continuon-private"
     assert unit.service("ReadOnlyPaths") == "/var/lib/continuon/memories"
-    assert unit.service("InaccessiblePaths") == "/var/lib/continuon/private"
+    assert "/var/lib/continuon/private" in unit.words("InaccessiblePaths")
 
 
-def read_folders() -> dict[str, tuple[str, ...]]:
-    """Mode, user and group of each folder, by its path below the robot's."""
-    return {
-        fields[1].removeprefix("/var/lib/continuon/"): tuple(fields[2:5])
-        for line in (FOLDER / "continuon.tmpfiles").read_text().splitlines()
-        if line.startswith("d ")
-        for fields in [line.split()]
-    }
+# What each process may do with a folder by modes alone: l(ist), c(hange), e(nter).
+MAY: Final = {
+    "private": {"record": "lce"},
+    "memories": {"learn": "lce", "record": "lce", "update": "lce"},
+    "memories/new": {"learn": "lce", "record": "lce", "update": "lce"},
+    "shared": {"record": "lce", "page": "le", "learn": "le", "upload": "le"},
+    "shared/decisions": {
+        "record": "lce",
+        "page": "lce",
+        "learn": "lce",
+        "upload": "le",
+    },
+    "shared/sent": {"record": "lce", "upload": "lce", "page": "le", "learn": "lce"},
+    "packages": dict.fromkeys(("control", "learn", "page", "record", "update"), "lce"),
+    "deltas": {
+        **dict.fromkeys(("control", "page", "record", "update"), "le"),
+        "learn": "lce",
+    },
+    "receipts": dict.fromkeys(("control", "learn", "page", "record", "update"), "lce"),
+    "/run/continuon": dict.fromkeys(SERVICES, "lce"),
+    "/run/continuon-ring": {"control": "lce", "record": "le"},
+}
+_STRANGER: Final = User("nobody", ("nogroup",), 0o022)
 
 
-def test_raw_episodes_are_closed_to_control() -> None:
-    made = read_folders()
-    assert made["private"] == ("2700", "continuon-record", "continuon-private")
-    for folder in ("memories", "memories/new"):
-        mode, _, group = made[folder]
-        assert (mode[-1], group) == ("0", "continuon-private")
-    private = [n for n in NAMES if "continuon-private" in Unit(n).text]
-    assert private == ["learn", "record", "update"]
+@pytest.mark.parametrize("folder", MAY)
+def test_modes_and_groups_let_in_whom_they_should(folder: str) -> None:
+    entries = {one.path: one for one in service_units.read_entries(FOLDER)}
+    users = {name: service_units.read_user(FOLDER, name) for name in NAMES}
+    path = service_units.ROOT / folder  # an absolute one stays as it is
+
+    def tell(who: User) -> str:
+        can = service_units.may_reach
+        return "".join(
+            letter
+            for letter, want in (("l", 4), ("c", 3), ("e", 1))
+            if can(entries, path, who, want)
+        )
+
+    found = {name: tell(who) for name, who in users.items()}
+    assert {name: can for name, can in found.items() if can} == MAY[folder]
+    assert tell(_STRANGER) == ""
+
+
+def test_every_folder_of_a_robot_is_in_the_table() -> None:
+    folders = {x.path for x in service_units.read_entries(FOLDER) if x.target is None}
+    assert {service_units.ROOT / name for name in MAY} == folders - {service_units.ROOT}
+
+
+def test_one_user_owns_what_is_raw_and_one_group_reads_it() -> None:
+    entries = {one.path: one for one in service_units.read_entries(FOLDER)}
+    private = entries[service_units.ROOT / "private"]
+    assert (private.user, private.group) == ("continuon-record", "continuon-private")
+    inside = [
+        name
+        for name in NAMES
+        if "continuon-private" in service_units.read_user(FOLDER, name).groups
+    ]
+    assert inside == ["learn", "record", "update"]
 
 
 def start(
     name: str, made: robot_home.RobotHome, address: str
 ) -> "subprocess.Popen[str]":
     """Starts the program of a unit with the unit's flags, as systemd does."""
-    unit = Unit(name)
+    unit = read_unit(name)
     program, *given = (unit.service("ExecStart") or "").split()
     assert program.endswith("/continuon-run")
     assert given.pop() == "$CONTINUON_FLAGS"
@@ -158,15 +221,15 @@ def start(
     )
 
 
-def test_page_sees_neither_raw_episodes_nor_memories_and_leaves_wishes() -> None:
-    unit = Unit("page")
-    assert unit.service("InaccessiblePaths") == (
-        "/var/lib/continuon/private /var/lib/continuon/memories"
-    )
+def test_page_sees_neither_raw_episodes_nor_memories() -> None:
+    unit = read_unit("page")
+    assert unit.words("InaccessiblePaths") == [
+        "/var/lib/continuon/private",
+        "/var/lib/continuon/memories",
+        "/run/continuon-ring",
+    ]
+    assert "/var/lib/continuon/shared/sent" in unit.words("ReadOnlyPaths")
     assert unit.service("Nice") == "10"
-    made = read_folders()
-    assert made["shared"][0] == "2750"
-    assert made["shared/decisions"] == ("2770", "continuon-page", "continuon")
 
 
 @pytest.mark.parametrize("name", ["control", "page", "record"])

@@ -24,23 +24,18 @@ import contextlib
 import ctypes
 import gc
 import os
-import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
+
+from edge import raw_memory
 
 PRIORITY: Final = 40
 """Below the kernel's own threads at 50, which carry what a robot sends and receives."""
 GARBAGE_BOUND: Final = 50_000
 """Containers that may pile up in an episode before they are collected all the same:
 some 10 MB. A step leaves none behind, unless a driver or a policy does."""
-_MCL_CURRENT: Final = 1
-_MCL_FUTURE: Final = 2
-_MCL_ONFAULT: Final = 4
-_CAP_IPC_LOCK: Final = 14
 _PR_SET_TIMERSLACK: Final = 29
-_STATUS: Final = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -166,26 +161,9 @@ def _lock_memory(refusals: list[str]) -> bool:
         "locked memory was refused ({}): a step may wait for a disk; set"
         " LimitMEMLOCK=infinity in the unit, or ulimit -l unlimited"
     )
-    limit, highest = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if highest == resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (highest, highest))
-    elif not _may_lock_all():
-        # With a limit, it could be granted now and end this process when it grows.
-        refusals.append(text.format(f"a limit of {limit // 1024} KiB"))
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
-        refusals.append(text.format(os.strerror(ctypes.get_errno())))
-        return False
-    return True
-
-
-def _may_lock_all() -> bool:
-    """Whether this process has CAP_IPC_LOCK, for which no limit counts."""
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_IPC_LOCK & 1)
-    return False
+    if refused := raw_memory.try_lock():
+        refusals.append(text.format(refused))
+    return not refused
 
 
 def _sleep_exactly() -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_what_is_granted_holds_in_an_episode_only_and_the_rest_is_refused() -> N
         locked = int(
             next(
                 line.split()[1]
-                for line in realtime._STATUS.read_text().splitlines()
+                for line in Path("/proc/self/status").read_text().splitlines()
                 if line.startswith("VmLck:")
             )
         )

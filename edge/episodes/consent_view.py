@@ -120,7 +120,7 @@ def list_shared(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     names = set(consents.list_wishes(folder))
-    for path in folder.iterdir():
+    for path in (*folder.iterdir(), *(folder / consents.SENT).glob("*.json")):
         for suffix in _SUFFIXES:
             if path.name.endswith(suffix):
                 names.add(path.name.removesuffix(suffix))

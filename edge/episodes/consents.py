@@ -1,8 +1,9 @@
 """What the operator decided about the episodes of a shared folder, on the disk.
 
-    shared/NAME.consent.json     the newest record, signed        whoever has the key
-    shared/NAME.stores.json      stores that it may have reached  the uploader
-    shared/decisions/NAME.json   a wish: said, not signed yet     page, //edge:consent
+    shared/NAME.consent.json      the newest record, signed        whoever has the key
+    shared/sent/NAME.stores.json  stores that it may have reached  the uploader
+    shared/sent/NAME.sent.json    a store holds it                 the uploader
+    shared/decisions/NAME.json    a wish: said, not signed yet     page, //edge:consent
 
 A wish only ever holds an episode back; a record may let it go. Neither side waits for
 the other: the uploader writes down which store it is about to send to and looks then
@@ -11,9 +12,20 @@ at least one of them sees the other, wherever a cut or another process comes bet
 
 The first two stay when the episode goes: what was taken back is not recorded or sent
 again, and each store that may hold it is asked to erase it.
+
+Where each process has a user of its own, two groups stand at the shared folder: those
+who look and decide have `decisions`, and those who may read what leaves have the folder
+itself. An episode that may not leave belongs to the first group, one that may to the
+second: the uploader cannot even open the others. On a desk both are one. Page and
+uploader own a folder each, so what lies there is read as a plain file: no link of
+theirs leads the recorder to a file that they may not see.
+
+An uploader of before wrote its notes beside the episodes. They are read there, too.
 """
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -27,6 +39,7 @@ from rlds import consent_record, raw_layout, sidecar
 from rlds.consent_record import ConsentRecord, Decision
 from rlds.raw_layout import RawFolder
 from rlds.sidecar import Sidecar
+from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
 CONSENT_SUFFIX: Final = ".consent.json"
 STORES_SUFFIX: Final = ".stores.json"
@@ -34,9 +47,12 @@ RECEIPT_SUFFIX: Final = ".sent.json"
 """Of the receipt that a store holds an episode, which `//edge:upload` writes."""
 WISHES: Final = "decisions"
 """Folder of the wishes; the page writes here and nowhere else."""
+SENT: Final = "sent"
+"""Folder of what the uploader notes; it writes here and nowhere else."""
 _SCHEMA_VERSION: Final = 1
 _LIMIT_BYTES: Final = 64 * 1024
 _WISH_SUFFIX: Final = ".json"
+_OWN_SUFFIXES: Final = (EPISODE_SUFFIX, SIDECAR_SUFFIX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +159,8 @@ def write_record(folder: Path, raw: bytes, name: str) -> None:
     Raises:
         DiskError: the disk refused; the one before stays.
     """
-    durable_file.write_record(folder / f"{name}{CONSENT_SUFFIX}", raw)
+    path = folder / f"{name}{CONSENT_SUFFIX}"
+    durable_file.write_record(path, raw, durable_file.READABLE)
 
 
 def read_wish(folder: Path, name: str) -> Wish | None:
@@ -154,7 +171,7 @@ def read_wish(folder: Path, name: str) -> Wish | None:
     """
     path = _wish_path(folder, name)
     try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
+        raw = plain_file.read(path, _LIMIT_BYTES, follow_links=False)
     except FileNotFoundError:
         return None
     except (ContinuonError, OSError) as e:
@@ -181,7 +198,9 @@ def write_wish(folder: Path, name: str, wish: Wish) -> None:
     }
     path = _wish_path(folder, name)
     durable_file.make_own_folder(path.parent, 0o770)
-    durable_file.write_record(path, canonical_json.encode(value), mode=0o660)
+    durable_file.write_record(
+        path, canonical_json.encode(value), durable_file.READABLE, _find_group(folder)
+    )
 
 
 def remove_wish(folder: Path, name: str) -> None:
@@ -246,9 +265,9 @@ def read_reached(folder: Path, name: str) -> Reached | None:
     Raises:
         ConsentError: it cannot be read.
     """
-    path = folder / f"{name}{STORES_SUFFIX}"
+    path = find_note(folder, name, STORES_SUFFIX)
     try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
+        raw = plain_file.read(path, _LIMIT_BYTES, follow_links=False)
     except FileNotFoundError:
         return _read_receipt(folder, name)
     except (ContinuonError, OSError) as e:
@@ -283,8 +302,8 @@ def write_reached(folder: Path, reached: Reached) -> None:
         "keyid": reached.keyid,
         "stores": dict(reached.stores),
     }
-    path = folder / f"{reached.folder.episode_id}{STORES_SUFFIX}"
-    durable_file.write_record(path, canonical_json.encode(value))
+    name = f"{reached.folder.episode_id}{STORES_SUFFIX}"
+    _write_note(folder, name, canonical_json.encode(value))
 
 
 def remove_reached(folder: Path, name: str) -> None:
@@ -293,18 +312,102 @@ def remove_reached(folder: Path, name: str) -> None:
     Raises:
         DiskError: the disk refused.
     """
-    path = folder / f"{name}{STORES_SUFFIX}"
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as e:
-        raise durable_file.disk_error(path, "to remove it", e) from e
+    remove_note(folder, name, STORES_SUFFIX)
+
+
+def write_receipt(folder: Path, name: str, raw: bytes) -> None:
+    """Writes the receipt that a store holds an episode, durably.
+
+    Raises:
+        DiskError: the disk refused; what stood there stays.
+    """
+    _write_note(folder, f"{name}{RECEIPT_SUFFIX}", raw)
+
+
+def find_note(folder: Path, name: str, suffix: str) -> Path:
+    """The file in which an uploader noted something; it need not exist.
+
+    Args:
+        folder: the shared folder.
+        name: the episode.
+        suffix: `STORES_SUFFIX` or `RECEIPT_SUFFIX`.
+    """
+    path, before = folder / SENT / f"{name}{suffix}", folder / f"{name}{suffix}"
+    return before if not path.exists() and before.exists() else path
+
+
+def remove_note(folder: Path, name: str, suffix: str) -> None:
+    """Removes what an uploader noted, arguments as `find_note`.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    for path in (folder / SENT / f"{name}{suffix}", folder / f"{name}{suffix}"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as e:
+            raise durable_file.disk_error(path, "to remove it", e) from e
+
+
+def choose_group(folder: Path, *, may_leave: bool) -> int | None:
+    """The group of an episode's files; None if there is nothing to choose from.
+
+    Args:
+        folder: the shared folder.
+        may_leave: whether the uploader may send it.
+    """
+    leaving, deciding = _find_group(folder), _find_group(folder / WISHES)
+    if None in (leaving, deciding) or leaving == deciding:
+        return None
+    return leaving if may_leave else deciding
+
+
+def open_or_close(folder: Path, name: str, *, may_leave: bool) -> None:
+    """Lets the uploader read an episode and its sidecar, or keeps it from them.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    group = choose_group(folder, may_leave=may_leave)
+    if group is None:
+        return
+    for suffix in _OWN_SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = plain_file.open_descriptor(path, follow_links=False)
+                try:
+                    durable_file.give_group(descriptor, group)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError as e:
+            raise durable_file.disk_error(path, "to give it to its group", e) from e
+
+
+def _find_group(folder: Path) -> int | None:
+    """The group of a folder; None if it is not there."""
+    with contextlib.suppress(OSError):
+        return folder.stat().st_gid
+    return None
+
+
+def _write_note(folder: Path, name: str, raw: bytes) -> None:
+    durable_file.make_own_folder(folder / SENT)
+    # Of the group that reads what leaves: it reads where that went, too.
+    group = _find_group(folder)
+    path = folder / SENT / name
+    durable_file.write_record(path, raw, durable_file.READABLE, group)
+    if (folder / name).is_file():  # an uploader of before wrote it there
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
 
 
 def _read_receipt(folder: Path, name: str) -> Reached | None:
     """Reads the receipt of an uploader that wrote down no stores."""
-    path = folder / f"{name}{RECEIPT_SUFFIX}"
+    path = find_note(folder, name, RECEIPT_SUFFIX)
     try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
+        raw = plain_file.read(path, _LIMIT_BYTES, follow_links=False)
     except FileNotFoundError:
         return None
     except (ContinuonError, OSError) as e:

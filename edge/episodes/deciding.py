@@ -144,6 +144,9 @@ class Deciding:
             self._restate(stated, reached, by, key)
         elif decision is Decision.TAKEN_BACK:
             self._delete(name, reached)
+        consents.open_or_close(
+            self._shared, name, may_leave=decision is Decision.GRANTED
+        )
         stores = () if reached is None else tuple(sorted(reached.stores))
         return Done(record, stores)
 
@@ -178,13 +181,29 @@ class Deciding:
                     consents.remove_wish(self._shared, name)
 
     def finish(self, tell: Callable[[str], None]) -> None:
-        """Deletes what a cut left of episodes that were taken back."""
+        """Finishes what a cut left: of deletions, and of who may read an episode."""
         for name in consents.list_records(self._shared):
             try:
                 if self._is_here(name) and consents.is_taken_back(self._shared, name):
                     self._delete(name, consents.read_reached(self._shared, name))
             except (ContinuonError, OSError) as e:
                 tell(f"{one_line(name)} is not deleted: {e}")
+        if consents.choose_group(self._shared, may_leave=True) is not None:
+            self._open_or_close_all(tell)
+
+    def _open_or_close_all(self, tell: Callable[[str], None]) -> None:
+        for path in sorted(self._shared.glob(f"*{SIDECAR_SUFFIX}")):
+            name = path.name.removesuffix(SIDECAR_SUFFIX)
+            allowed = False
+            try:
+                stated = sidecar.parse(plain_file.read(path, sidecar.LIMIT_BYTES))
+                allowed = consents.find_standing(self._shared, stated).allowed
+            except (ContinuonError, OSError) as e:
+                tell(f"{one_line(name)} is kept from the uploader: {e}")
+            try:
+                consents.open_or_close(self._shared, name, may_leave=allowed)
+            except ContinuonError as e:
+                tell(str(e))
 
     def _find(
         self, name: str
@@ -281,7 +300,9 @@ class Deciding:
         new = dataclasses.replace(stated, consent=consent)
         sidecar_statements.check_consent(new)
         path = self._shared / f"{stated.episode_id}{SIDECAR_SUFFIX}"
-        durable_file.write(path, sidecar.sign(new, key.signing))
+        signed = sidecar.sign(new, key.signing)
+        group = path.stat().st_gid
+        durable_file.write(path, signed, durable_file.READABLE, group)
 
     def _is_here(self, name: str) -> bool:
         return any(
@@ -300,11 +321,7 @@ class Deciding:
             except DiskError:
                 directory.read_again()
                 raise
-        receipt = self._shared / f"{name}{consents.RECEIPT_SUFFIX}"
-        try:
-            receipt.unlink(missing_ok=True)
-        except OSError as e:
-            raise durable_file.disk_error(receipt, "to remove it", e) from e
+        consents.remove_note(self._shared, name, consents.RECEIPT_SUFFIX)
 
 
 def open_directory(shared: Path) -> TfdsDirectory:

@@ -213,8 +213,8 @@ def test_episode_that_the_quota_removed_after_its_upload_can_be_taken_back(
     store = store_at(tmp_path / "store")
     name = names_in(consented)[0]
     send(consented, store)
-    for suffix in (".tfrecord", ".sidecar.json", ".sent.json"):
-        (consented / f"{name}{suffix}").unlink()
+    for path in (f"{name}.tfrecord", f"{name}.sidecar.json", f"sent/{name}.sent.json"):
+        (consented / path).unlink()
     assert decide(consented, name, TAKEN_BACK).stores == (store.uri,)
     assert send(consented, store).erasing == 1
 
@@ -225,7 +225,10 @@ def test_episode_with_the_receipt_of_an_older_uploader_can_be_taken_back(
     store = store_at(tmp_path / "store")
     name = names_in(consented)[0]
     send(consented, store)
-    (consented / f"{name}.stores.json").unlink()  # which it did not write
+    # Which wrote no list of stores, and its receipt beside the episode.
+    (consented / "sent" / f"{name}.stores.json").unlink()
+    receipt = consented / "sent" / f"{name}.sent.json"
+    receipt.rename(consented / receipt.name)
     assert decide(consented, name, TAKEN_BACK).stores == (store.uri,)
     assert send(consented, store).erasing == 1
 

@@ -61,7 +61,8 @@ def read(folder: Path, name: str) -> str | None:
     """
     path = folder / f"{name}{_SUFFIX}"
     try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
+        # The page could leave a link to what only the recorder may read.
+        raw = plain_file.read(path, _LIMIT_BYTES, follow_links=False)
         fields = Fields(
             decode(raw, path, _LIMIT_BYTES), path, ("schema_version", "says")
         )

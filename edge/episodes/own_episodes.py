@@ -129,7 +129,7 @@ class OwnEpisodes:
     def is_sent(self, name: str) -> bool:
         """Whether a store holds an episode, or may do so."""
         return any(
-            (self._shared / f"{name}{suffix}").exists()
+            consents.find_note(self._shared, name, suffix).exists()
             for suffix in (RECEIPT_SUFFIX, STORES_SUFFIX)
         )
 
@@ -175,6 +175,10 @@ class OwnEpisodes:
             # A cut before this leaves a record of other bytes: nothing is sent.
             if renewed:
                 consents.write_record(self._shared, renewed, copy.name)
+            standing = consents.find_standing(self._shared, sidecar.parse(signed))
+            consents.open_or_close(
+                self._shared, copy.name, may_leave=standing.allowed
+            )
 
         return write
 

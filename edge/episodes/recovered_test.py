@@ -153,11 +153,14 @@ def test_sharing_that_a_crash_cut_short_is_finished_by_the_next_run(
         whole_write = durable_file.write
 
         def write_or_die(
-            path: Path, data: bytes, mode: int = durable_file.SHARED
+            path: Path,
+            data: bytes,
+            mode: int = durable_file.SHARED,
+            group: int | None = None,
         ) -> None:
             if not next(left, False):
                 raise DiskError(path, "to write", "a crash")
-            whole_write(path, data, mode)
+            whole_write(path, data, mode, group)
 
         monkeypatch.setattr(durable_file, "write", write_or_die)
         with pytest.raises(DiskError):

@@ -11,7 +11,7 @@ turn, each with a checksum: while one is being written, the other is whole. A re
 that is killed before it has released a record finds it again. When the ring is full the
 writer drops, and counts what it drops.
 
-The file lies in `home/run`, which a robot keeps in memory (tmpfs). It is mapped, so
+The file lies in `home/ring`, which a robot keeps in memory (tmpfs). It is mapped, so
 what was written outlives both processes; a power cut loses it.
 
 Whoever may write to the folder may cut the file off while it is mapped. A process
@@ -192,7 +192,7 @@ class RingWriter:
         """Carries on with the ring at `path`, or makes one if it has another form.
 
         Args:
-            path: of its file; the folder exists.
+            path: of its file; its folder is made when absent.
             payload_bytes: largest payload of a record.
             slots: number of records that it holds.
             dropped: records that were dropped before it was made.
@@ -388,6 +388,7 @@ def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
         header[at : at + _COUNT.size] = _encode_count(0)
     draft: Path | None = None
     try:
+        durable_file.make_own_folder(path.parent, 0o770)
         durable_file.remove_leftovers(path.parent)
         draft, descriptor = durable_file.make_file(
             path.parent, durable_file.LEFTOVER_PREFIX, mode=0o660

@@ -206,8 +206,10 @@ def write_public(
     if path.exists() and words <= _read_words(folder, key.keyid):
         return
     joined = join_words(folder, key.keyid, words)
-    durable_file.make_own_folder(path.parent)
-    durable_file.write_record(path, key.enrolment(robot_id, joined))
+    durable_file.make_own_folder(path.parent, 0o755)
+    durable_file.write_record(
+        path, key.enrolment(robot_id, joined), durable_file.READABLE
+    )
 
 
 def join_words(folder: Path, keyid: str, words: Set[str]) -> Set[str]:

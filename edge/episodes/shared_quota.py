@@ -9,6 +9,7 @@ about it (`consents.py`) stays known.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -142,8 +143,10 @@ class SharedQuota:
                     self.private += kind is _Kind.PRIVATE
                     self.waiting += kind is _Kind.WAITING
         for kept, kind in doomed:
-            suffix = "" if kind is _Kind.DAMAGED else RECEIPT_SUFFIX
-            (folder / f"{kept.name}{suffix}").unlink(missing_ok=True)
+            if kind is _Kind.DAMAGED:
+                (folder / kept.name).unlink(missing_ok=True)
+            else:
+                consents.remove_note(folder, kept.name, RECEIPT_SUFFIX)
 
     def _order(
         self, folder: Path, found: Iterable[_Kept]
@@ -185,8 +188,11 @@ def _list(folder: Path) -> tuple[list[_Kept], dict[str, int]]:
     found: dict[str, _Kept] = {}
     traces: dict[str, int] = {}
     odd = set()
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    with contextlib.ExitStack() as stack:
+        entries = [stack.enter_context(os.scandir(folder))]
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            entries.append(stack.enter_context(os.scandir(folder / consents.SENT)))
+        for entry in itertools.chain.from_iterable(entries):
             if trace := _split_trace(entry.name):
                 with contextlib.suppress(FileNotFoundError):
                     written_ns = entry.stat(follow_symlinks=False).st_mtime_ns
@@ -228,8 +234,8 @@ def _remove_oldest_traces(folder: Path, traces: Mapping[str, int]) -> None:
     for name, _ in sorted(traces.items(), key=lambda item: item[1])[: max(0, excess)]:
         with contextlib.suppress(ContinuonError, OSError):
             if not consents.is_owed(folder, name):
-                for suffix in _TRACES:
-                    (folder / f"{name}{suffix}").unlink(missing_ok=True)
+                (folder / f"{name}{CONSENT_SUFFIX}").unlink(missing_ok=True)
+                consents.remove_note(folder, name, STORES_SUFFIX)
 
 
 def _split(name: str) -> tuple[str | None, str]:

@@ -19,7 +19,6 @@ from base.digest import sha256_bytes
 from base.errors import ContinuonError, DiskError, OversizedError, one_line
 from edge.episodes import consents, recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
-from edge.episodes.consents import RECEIPT_SUFFIX
 from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
@@ -448,8 +447,13 @@ class Recording:
                 size_bytes = len(framed) + len(signed)
                 self._quota.make_room(self._output, self._directory, size_bytes)
             # It would be that of one of this name that was set aside.
-            (self._output / f"{name}{RECEIPT_SUFFIX}").unlink(missing_ok=True)
-            self._directory.add(framed, signed)
+            consents.remove_note(self._output, name, consents.RECEIPT_SUFFIX)
+            stated = copy.described
+            group = consents.choose_group(
+                self._output,
+                may_leave=consents.find_standing(self._output, stated).allowed,
+            )
+            self._directory.add(framed, signed, group)
         if self._hand_over is not None:
             self._hand_over(path)
         path.unlink()

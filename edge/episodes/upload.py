@@ -11,7 +11,9 @@ digest, and every value in its redacted form. One that does not pass is named an
 the others are sent, and the exit code is 1.
 
 An episode counts as sent once the store reports the digest of its bytes and DIR holds a
-receipt of that, `<episode_id>.sent.json`. The command can be killed at any moment and
+receipt of that, `sent/<episode_id>.sent.json`. As a service with a user of its own it
+can read what may leave, and nothing else of the robot, and writes to `sent` alone: what
+it cannot read is counted. The command can be killed at any moment and
 started again: objects that the store holds already are not sent twice.
 """
 
@@ -69,6 +71,7 @@ class Tally:
         held: episodes that the store held already, byte for byte.
         receipted: episodes with a receipt of an earlier run.
         private: episodes without consent or escalation, which stay.
+        closed: episodes that this user may not read, so that they stay.
         removed: episodes that a recorder removed meanwhile, to keep its quota.
         told: records of what was decided that the store has got now, for episodes
             that it holds.
@@ -80,6 +83,7 @@ class Tally:
     held: int = 0
     receipted: int = 0
     private: int = 0
+    closed: int = 0
     removed: int = 0
     told: int = 0
     erasing: int = 0
@@ -102,6 +106,7 @@ def main(argv: list[str]) -> int:
     command_line.say(
         f"{tally.sent} sent, {tally.held} already in the store,"
         f" {tally.receipted} with a receipt, {tally.private} kept without consent"
+        + (f", {tally.closed} closed to this user" if tally.closed else "")
         + (f", {tally.removed} removed meanwhile" if tally.removed else "")
         + (f", {tally.erasing} asked to be erased" if tally.erasing else "")
         + (f", {len(tally.refused)} refused" if tally.refused else "")
@@ -136,7 +141,7 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
             "none",
             "record some with //edge:record --output",
         )
-    durable_file.remove_leftovers(folder)
+    durable_file.remove_leftovers(folder / consents.SENT)
     tally = Tally()
     # What asks a store to erase does not wait for what is sent to it.
     work = [(path, _tell_store) for path in sorted(folder.glob(f"*{CONSENT_SUFFIX}"))]
@@ -191,13 +196,17 @@ def _upload_episode(path: Path, store: Store, tally: Tally, now: datetime) -> No
             that it names, or not in the form in which it may leave.
         StoreError: the store fails.
     """
-    raw = _read(path, sidecar.LIMIT_BYTES)
+    try:
+        raw = _read(path, sidecar.LIMIT_BYTES)
+    except PermissionError:
+        tally.closed += 1
+        return
     description = sidecar.parse(raw)
     if not consents.find_standing(path.parent, description).allowed:
         tally.private += 1
         return
     stem = path.name.removesuffix(SIDECAR_SUFFIX)
-    receipt_path = path.with_name(stem + RECEIPT_SUFFIX)
+    receipt_path = consents.find_note(path.parent, stem, RECEIPT_SUFFIX)
     receipt = _encode_receipt(description, store.uri, sha256_bytes(raw))
     if receipt_path.is_file() and _read(receipt_path, len(receipt)) == receipt:
         tally.receipted += 1
@@ -237,7 +246,7 @@ def _upload_episode(path: Path, store: Store, tally: Tally, now: datetime) -> No
                 _put(store, target.consent(counter), standing.raw)
     if counter:
         _note_store(path.parent, reached, store, counter)
-    durable_file.write(receipt_path, receipt)
+    consents.write_receipt(path.parent, stem, receipt)
     tally.sent += new
     tally.held += not new
     command_line.say(f"{'sent' if new else 'already there'} {target.path}")

@@ -41,7 +41,7 @@ def check_refused(
     (line,) = done.stderr.splitlines()
     assert line.startswith("upload: gs://")
     assert match in line
-    assert not list(folder.glob("*.sent.json"))
+    assert not list((folder / "sent").glob("*.sent.json"))
 
 
 def test_command_sends_each_episode_and_sidecar_once(
@@ -60,11 +60,11 @@ def test_command_sends_each_episode_and_sidecar_once(
         assert held[target] == path.read_bytes()
         sidecar = path.with_suffix(".sidecar.json").read_bytes()
         assert held[target.replace("episode.tfrecord", "sidecar.json")] == sidecar
-        receipt = json.loads(path.with_suffix(".sent.json").read_bytes())
+        receipt = json.loads((folder / "sent" / f"{path.stem}.sent.json").read_bytes())
         assert receipt["sha256"] == sha256_bytes(path.read_bytes())
         assert receipt["store"] == STORE
 
-    for path in folder.glob("*.sent.json"):
+    for path in (folder / "sent").glob("*.sent.json"):
         path.unlink()
     before = dict(bucket.objects)
     again = processes.run_forked(
@@ -88,7 +88,7 @@ def test_same_bytes_that_another_process_sent_meanwhile_count_as_held(
 ) -> None:
     upload.upload(folder, open_store(STORE), NOW)
     before = dict(bucket.objects)
-    for path in folder.glob("*.sent.json"):
+    for path in (folder / "sent").glob("*.sent.json"):
         path.unlink()
     assert upload.upload(folder, blind_store, NOW) == upload.Tally(held=2)
     assert bucket.objects == before
@@ -98,7 +98,7 @@ def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
     bucket: Bucket, folder: Path, blind_store: GcsStore
 ) -> None:
     upload.upload(folder, open_store(STORE), NOW)
-    for path in folder.glob("*.sent.json"):
+    for path in (folder / "sent").glob("*.sent.json"):
         path.unlink()
     for name in tuple(bucket.objects):
         bucket.put(name, b"somebody else's")
@@ -107,7 +107,7 @@ def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
     assert (tally.sent, tally.held, len(tally.refused)) == (0, 0, 2)
     assert "compare the two by hand" in tally.refused[0][1]
     assert bucket.objects == before
-    assert not list(folder.glob("*.sent.json"))
+    assert not list((folder / "sent").glob("*.sent.json"))
 
 
 def test_bucket_that_does_not_exist_is_refused_in_one_line(

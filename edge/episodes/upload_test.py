@@ -67,7 +67,7 @@ def check_one_refused(folder: Path, store: LocalStore, name: str, reason: str) -
     assert "1 refused, this one because of" in line
     assert not any(name in path for path in store.list(""))
     assert len(store.list("")) == 2 * others
-    assert len(list(folder.glob("*.sent.json"))) == others
+    assert len(list((folder / "sent").glob("*.sent.json"))) == others
 
 
 def test_command_copies_each_episode_and_its_sidecar_to_the_store(
@@ -87,7 +87,7 @@ def test_command_copies_each_episode_and_its_sidecar_to_the_store(
         assert (target / "episode.tfrecord").read_bytes() == raw
         sidecar = (folder / f"{name}.sidecar.json").read_bytes()
         assert (target / "sidecar.json").read_bytes() == sidecar
-        receipt = json.loads((folder / f"{name}.sent.json").read_bytes())
+        receipt = json.loads((folder / "sent" / f"{name}.sent.json").read_bytes())
         assert receipt["sha256"] == sha256_bytes(raw)
         assert receipt["store"] == store.uri
     again = processes.run_forked(
@@ -125,7 +125,7 @@ def test_episode_with_a_lost_receipt_is_not_sent_again(
 ) -> None:
     store = store_at(tmp_path / "store")
     upload.upload(folder, store, NOW)
-    for path in folder.glob("*.sent.json"):
+    for path in (folder / "sent").glob("*.sent.json"):
         path.unlink()
     assert upload.upload(folder, store, NOW) == upload.Tally(held=3)
 
@@ -142,7 +142,7 @@ def test_episode_without_consent_is_not_sent(tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
     assert upload.upload(tmp_path / "out", store, NOW) == upload.Tally(private=2)
     assert store.list("") == ()
-    assert not list((tmp_path / "out").glob("*.sent.json"))
+    assert not list((tmp_path / "out" / "sent").glob("*.sent.json"))
 
 
 def test_episode_that_changed_after_signing_is_not_sent(
@@ -345,7 +345,7 @@ def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
     assert (tally.sent, len(tally.refused)) == (2, 1)
     assert "the local episode stays unsent" in tally.refused[0][1]
     assert store.get(path, 100) == b"somebody else's"
-    assert len(list(folder.glob("*.sent.json"))) == 2
+    assert len(list((folder / "sent").glob("*.sent.json"))) == 2
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)
@@ -359,7 +359,7 @@ def test_one_odd_name_in_the_store_keeps_no_other_episode_back(
     with special_files.at_once():
         tally = upload.upload(folder, store, NOW)
     assert (tally.sent, len(tally.refused)) == (2, 1)
-    assert len(list(folder.glob("*.sent.json"))) == 2
+    assert len(list((folder / "sent").glob("*.sent.json"))) == 2
 
 
 def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
@@ -375,7 +375,9 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     running.send_signal(signal.SIGKILL)
     running.wait()
     running.stdout.close()
-    receipts = {path.name.split(".")[0] for path in folder.glob("*.sent.json")}
+    receipts = {
+        path.name.split(".")[0] for path in (folder / "sent").glob("*.sent.json")
+    }
     for name in receipts:
         raw = (folder / f"{name}.tfrecord").read_bytes()
         assert store.get(f"{episode_path(name)}/episode.tfrecord", 10**6) == raw

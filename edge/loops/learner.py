@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from base.errors import ContinuonError
+from edge import raw_memory
 from edge.loops import learning_job
 from edge.loops.learning_job import Compiled, Failed, Job, Report
 from edge.runtime_version import EXPORT_TARGET
@@ -29,6 +30,7 @@ _OOM_SCORE: Final = 1000  # the first process to be killed when memory is short
 def main() -> int:
     """Runs one job; returns the exit code."""
     _give_way()
+    raw_memory.forbid_dumps()  # and no more: its parent measures what it uses
     job = learning_job.parse_job(sys.stdin.buffer.readline(learning_job.LIMIT_BYTES))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if job.function is None:

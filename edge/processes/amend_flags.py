@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import command_line, path_flags
-from edge import simulated_or_real
+from edge import raw_memory, simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.errors import KeyFileError, RobotNameError
@@ -48,6 +48,7 @@ def open_episodes() -> Iterator[Amending]:
         app.UsageError: not exactly one of --from and --home is given.
         ContinuonError: as `amending.open_amending`.
     """
+    raw_memory.forbid_dumps()
     place = read_place()
     now = require_right(MonotonicClock(), RUNTIME_DATE)
     with amending.open_amending(

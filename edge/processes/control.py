@@ -37,7 +37,7 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from base.errors import one_line
-from edge import actor_flags, sense_flags, simulated_or_real
+from edge import actor_flags, raw_memory, sense_flags, simulated_or_real
 from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
 from edge.control.frozen_sensors import FrozenSensors
@@ -121,6 +121,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if SUMMARY_JSON.value and not EPISODES.value:
         raise app.UsageError("expected --episodes with --summary_json")
+    raw_memory.hide()
     home = Home(Path(HOME.value))
     trusted = robot_flags.read_keys(serves=not EPISODES.value)
     assert trusted is not None  # --keyring is required

@@ -10,9 +10,11 @@
     home/memories/new/  raw episodes that nobody has learned from         record
     home/memories/      local memories and compiled functions             learn
     home/receipts/      signed receipts; each outcome has one writer      update, learn
-    home/run/           sockets, ring, locks: made anew at each start     each its own
+    home/run/           sockets, locks: made anew at each start           each its own
+    home/ring/          the ring of steps from control to record          control
 
-Whatever survives a power cut is outside `run`, which a robot keeps in memory.
+Whatever survives a power cut is outside `run` and `ring`, which a robot keeps in
+memory. The ring is raw: as services, its two sides alone may enter its folder.
 """
 
 from dataclasses import dataclass
@@ -68,10 +70,10 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Folder of sockets, ring and locks."""
+        """Folder of sockets and locks."""
         return self.root / RUN
 
     @property
     def ring(self) -> Path:
         """The ring of steps between control and record."""
-        return self.run / "steps.ring"
+        return self.root / "ring" / "steps.ring"

@@ -32,6 +32,7 @@ from absl import app, flags
 
 from base import command_line
 from base.errors import ContinuonError
+from edge import raw_memory
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.loops import decide, memory_labels
@@ -87,6 +88,7 @@ def main(argv: list[str]) -> int:
     """Learns until it is told to end, or once."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    raw_memory.hide()
     home = Home(Path(HOME.value))
     budgets = robot_flags.read_budgets()
     settings = Settings(

@@ -27,7 +27,7 @@ from absl import app, flags
 
 from base import command_line, durable_file
 from base.errors import ContinuonError, DiskError, reason
-from edge import simulated_or_real, word_flags
+from edge import raw_memory, simulated_or_real, word_flags
 from edge.episodes import amend, consents, labels, robot_key, sharing, terms
 from edge.episodes.deciding import Deciding
 from edge.episodes.own_episodes import OwnEpisodes
@@ -170,6 +170,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     word_flags.read()  # a wrong one is refused now
+    raw_memory.hide()
+    raw_memory.try_lock()
     home = Home(Path(HOME.value))
     with process.open_process(home.root, NAME) as me:
         _record(me, home, ROBOT_ID.value or machine_name.derive_name())
@@ -287,7 +289,7 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
         except FileExistsError:
             return
         except OSError:
-            durable_file.write(target, raw.read_bytes(), mode=0o660)
+            durable_file.write(target, raw.read_bytes(), mode=0o640)
         durable_file.fsync_folder(folder)
     except (ContinuonError, OSError) as e:
         me.say(f"{raw.name} is not kept to learn from: {reason(e, target)}")

@@ -190,12 +190,12 @@ def test_control_that_nobody_can_hear_any_more_is_started_again_and_is_heard(
     desk: Desk,
 ) -> None:
     desk.wait_for_episodes(1)
-    control, run = desk.pid("control"), desk.made.home.root / "run"
-    (run / "control.sock").unlink()
+    control, home = desk.pid("control"), desk.made.home
+    (home.run / "control.sock").unlink()
     desk.wait_for(lambda: desk.find("control") not in (None, control))
     desk.wait_for_episodes(2)  # one may have been under way, and is recorded late
     control = desk.pid("control")
-    (run / "steps.ring").unlink()
+    home.ring.unlink()
     desk.wait_for(lambda: desk.find("control") not in (None, control))
     desk.wait_for_episodes(1)
     lost = re.findall(r"^control: .* to stay while a robot runs", desk.said(), re.M)

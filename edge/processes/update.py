@@ -31,7 +31,7 @@ from absl import app, flags
 
 from base import command_line, path_flags, text_forms
 from base.errors import ContinuonError, one_line, printable, reason
-from edge import sense_flags, simulated_or_real
+from edge import raw_memory, sense_flags, simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.ota import fetch, health, poll_times, start_count, trial
@@ -87,6 +87,7 @@ PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()
 def main(argv: list[str]) -> int:
     """Does one round, or rounds until it is told to end."""
     _require_usage(argv)
+    raw_memory.forbid_dumps()  # its rounds and their children inherit that
     home = Home(Path(HOME.value))
     robot_id = ROBOT_ID.value or machine_name.derive_name()
     specs = _read_specs()

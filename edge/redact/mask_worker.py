@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge import raw_memory
 from edge.errors import DetectorError, RedactionError
 from edge.redact import mask_messages
 from edge.redact.boxes import Boxes
@@ -47,6 +48,7 @@ Detectors = tuple[FaceFinder, LineFinder]
 def main() -> None:
     """Answers one message after the other, until its input ends."""
     os.nice(_LEAST_PRIORITY)
+    raw_memory.hide()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
         detectors = _load()
