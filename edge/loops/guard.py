@@ -32,14 +32,14 @@ off, and only the trial in use (`trial.py`) what is a little worse. Measured wit
 default model, one night each: random deltas as large as their bounds change known
 actions by 0.44 to 0.50 and are refused, of those half as large (0.17 to 0.27) some
 pass, and a quarter as large (0.10 to 0.13) all do. Good nights after a sensor bias
-change known actions by 0.02 to 0.044, with a spread: what the package drove with success
-on the changed robot counts as known, and a good delta acts otherwise there. With 0.05
-allowed, two nights out of two that would have won back all were refused. When packages
-taught a robot with a late arm, or with another gain, to move more slowly, a night
-changed them by 0.15 and 0.14; now the control step turns such an arm back, which no
-recorded episode shows, and this guard lets it pass. These are among the changes that
-benchmarks report. A tighter allowance needs a measure by which a package judges only
-what it means to imitate; the error of an action is none."""
+change known actions by 0.02 to 0.044, with a spread: what the package drove with
+success on the changed robot counts as known, and a good delta acts otherwise there.
+With 0.05 allowed, two nights out of two that would have won back all were refused.
+When packages taught a robot with a late arm, or with another gain, to move more slowly,
+a night changed them by 0.15 and 0.14; now the control step turns such an arm back,
+which no recorded episode shows, and this guard lets it pass. These are among the
+changes that benchmarks report. A tighter allowance needs a measure by which a package
+judges only what it means to imitate; the error of an action is none."""
 ALLOWED_OF_PROVEN: Final = 0.05
 """Harm that is allowed to what was learned by a delta that has proved good in use:
 the robot succeeds with it, so what comes after it must do much the same. In six nights
