@@ -130,7 +130,8 @@ def _run_episodes(starts: StartCount) -> None:
                 records = stack.enter_context(_open_recording(driver, trial))
             task = trial.robot.spec.task
             result = _run(trial, driver, records, actions)
-            tally.add(task, result)
+            seed = trial.seed if trial.robot.spec.simulated else None
+            tally.add(task, result, seed=seed)
             tally.keep_limits(trial.robot.spec)
             starts.clear()
             progress.show(task, trial.number + 1, tally.successes(task))

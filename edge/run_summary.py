@@ -11,6 +11,7 @@ from edge.control.control_step import ControlStep, StepRecorder
 from edge.control.loop import EpisodeResult
 from edge.control.step_times import StepTimes, TimeHistogram
 from edge.robots.robot import RobotSpec
+from release import run_summary
 from release.run_summary import ActionRange, RunSummary, Spread, TaskOutcome
 
 _TIMES = {
@@ -99,6 +100,7 @@ class RunTally:
         self._clamped_steps = 0
         self._is_packages_own = True
         self._action_limits: dict[str, ActionRange] = {}
+        self._examples: dict[str, dict[str, int]] = {}
 
     @property
     def episodes(self) -> int:
@@ -106,7 +108,12 @@ class RunTally:
         return sum(outcome.episodes for outcome in self._tasks.values())
 
     def add(
-        self, task: str, result: EpisodeResult, *, demonstrated: bool = False
+        self,
+        task: str,
+        result: EpisodeResult,
+        *,
+        demonstrated: bool = False,
+        seed: int | None = None,
     ) -> None:
         """Adds one episode of `task`.
 
@@ -114,7 +121,10 @@ class RunTally:
             task: what the robot was asked to do.
             result: how it went.
             demonstrated: whether somebody drove in the place of the package.
+            seed: what a simulated episode can be driven again from.
         """
+        if seed is not None and (ending := _name_ending(result)) is not None:
+            self._examples.setdefault(task, {}).setdefault(ending, seed)
         self._tasks.setdefault(task, _Outcome()).add(result)
         helped = demonstrated or result.interventions > 0
         self._is_packages_own = self._is_packages_own and not helped
@@ -164,7 +174,17 @@ class RunTally:
             timing=spread_times(self._times),
             stop_rules=dict(self._stop_rules),
             action_limits=dict(self._action_limits),
+            examples=dict(self._examples),
         )
+
+
+def _name_ending(result: EpisodeResult) -> str | None:
+    """How an episode ended, as `RunSummary.examples` names it; None if unknown."""
+    if result.stop_rule is not None:
+        return result.stop_rule.value
+    if result.success is None:
+        return None
+    return run_summary.SUCCESS if result.success else run_summary.FAILURE
 
 
 class ActionLog:

@@ -74,6 +74,20 @@ def test_summary_adds_up_episodes_per_task_and_overall() -> None:
     }
 
 
+def test_first_episode_of_each_ending_can_be_driven_again() -> None:
+    tally = RunTally()
+    rule = StopRule.WORKSPACE
+    tally.add("reach-v3", result(True, 60, 100), seed=5)
+    tally.add("reach-v3", result(True, 60, 100), seed=6)
+    tally.add("reach-v3", result(False, 500, 100), seed=7)
+    tally.add("reach-v3", result(False, 20, 100, rule=rule), seed=8)
+    tally.add("push-v3", result(None, 20, 100), seed=9)  # nobody knows how it went
+    tally.add("push-v3", result(True, 20, 100))  # a robot that exists has no seed
+    found = tally.summary("ab" * 32, seconds=2.0)
+    assert found.examples == {"reach-v3": {"success": 5, "failure": 7, "workspace": 8}}
+    assert run_summary.parse(found.encode(), "test").examples == found.examples
+
+
 @pytest.mark.parametrize("acts", ["demonstrates", "corrects"])
 def test_summary_of_episodes_in_which_somebody_acted_names_no_package(
     acts: str,

@@ -16,6 +16,8 @@ from base import canonical_json, plain_file
 from base.json_fields import Fields, Source, decode
 
 SCHEMA_VERSION = 1
+SUCCESS, FAILURE = "success", "failure"
+"""Endings of episodes beside the names of stop rules, in `RunSummary.examples`."""
 LIMIT_BYTES = 1024 * 1024  # a task takes some hundred and fifty bytes
 PROGRESS_LIMIT_BYTES = 4096
 _KEYS = (
@@ -29,7 +31,7 @@ _KEYS = (
     "steps",
     "seconds",
 )
-_OPTIONAL_KEYS = ("action_limits", "stop_rules", "timing_us")
+_OPTIONAL_KEYS = ("action_limits", "examples", "stop_rules", "timing_us")
 _LIMITS_KEYS = ("minimum", "maximum")
 _SPREAD_KEYS = ("p50", "p99", "worst")
 _TASK_KEYS = ("episodes", "successes", "success", "mean_steps")
@@ -108,6 +110,8 @@ class RunSummary:
             ended none are left out.
         action_limits: what the robot of each task accepts as an action, by task; empty
             in a file from before these were written.
+        examples: by task, the seed of the first episode of each ending: `success`,
+            `failure` without a stop rule, or the name of the rule; empty likewise.
     """
 
     package_digest: str | None
@@ -122,6 +126,7 @@ class RunSummary:
     timing: Mapping[str, Spread] = field(default_factory=dict)
     stop_rules: Mapping[str, int] = field(default_factory=dict)
     action_limits: Mapping[str, ActionRange] = field(default_factory=dict)
+    examples: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Returns the canonical bytes of the summary, with rounded numbers.
@@ -145,6 +150,10 @@ class RunSummary:
             optional["action_limits"] = {
                 task: {"minimum": list(one.minimum), "maximum": list(one.maximum)}
                 for task, one in self.action_limits.items()
+            }
+        if self.examples:
+            optional["examples"] = {
+                task: dict(seeds) for task, seeds in self.examples.items()
             }
         return canonical_json.encode(
             {
@@ -235,6 +244,7 @@ def parse(raw: bytes, source: Source) -> RunSummary:
         timing=_parse_timing(fields) if fields.has("timing_us") else {},
         stop_rules=_parse_stop_rules(fields) if fields.has("stop_rules") else {},
         action_limits=_parse_limits(fields) if fields.has("action_limits") else {},
+        examples=_parse_examples(fields) if fields.has("examples") else {},
     )
 
 
@@ -253,6 +263,15 @@ def _parse_limits(fields: Fields) -> dict[str, ActionRange]:
             raise row.fail("maximum", f"to be {len(one.minimum)} numbers")
         limits[task] = one
     return limits
+
+
+def _parse_examples(fields: Fields) -> dict[str, dict[str, int]]:
+    tasks = fields.fields("examples", (), optional=fields.mapping("examples"))
+    found = {}
+    for task in fields.mapping("examples"):
+        seeds = tasks.fields(task, (), optional=tasks.mapping(task))
+        found[task] = {name: seeds.integer(name) for name in tasks.mapping(task)}
+    return found
 
 
 def _parse_stop_rules(fields: Fields) -> dict[str, int]:

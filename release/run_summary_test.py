@@ -44,6 +44,7 @@ def test_times_stop_rules_and_limits_come_back_from_the_file() -> None:
         timing={"work": Spread(90.5, 120.0, 4000.25), "jitter": Spread(1.0, 2.0, 3.0)},
         stop_rules={"workspace": 2, "late_share": 1},
         action_limits={"reach-v3": ActionRange((-1.0, 0.0), (1.0, 255.0))},
+        examples={"reach-v3": {"success": 0, "failure": 7}},
     )
     assert run_summary.parse(whole.encode(), "test") == whole
 
@@ -56,6 +57,8 @@ def test_times_stop_rules_and_limits_come_back_from_the_file() -> None:
         (b'"timing_us":[]', "timing_us to be an object"),
         (b'"stop_rules":{"workspace":0}', r"stop_rules\.workspace to be an integer"),
         (b'"stop_rules":7', "stop_rules to be an object"),
+        (b'"examples":{"a":{"success":-1}}', r"examples\.a\.success to be an integer"),
+        (b'"examples":{"a":7}', r"examples\.a to be an object"),
         (b'"action_limits":{"a":{"minimum":[0]}}', r"action_limits\.a\.maximum"),
         (
             b'"action_limits":{"a":{"minimum":[0],"maximum":[1,1]}}',

@@ -221,6 +221,28 @@ def read_summary(path: Path) -> Rollouts:
     )
 
 
+def find_examples(folder: Path) -> dict[str, dict[str, int]]:
+    """Seeds of an evaluation: by task, the lowest one of each ending.
+
+    Args:
+        folder: the folder of `roll_out`, after it.
+
+    Raises:
+        RolloutSummaryError: a summary in it cannot be read.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for path in sorted(folder.glob("summary-*.json")):
+        try:
+            examples = run_summary.read(path).examples
+        except (OSError, MalformedError, OversizedError) as e:
+            raise _not_written_by_run(path, "a summary", e) from e
+        for task, seeds in examples.items():
+            known = found.setdefault(task, {})
+            for ending, seed in seeds.items():
+                known[ending] = min(seed, known.get(ending, seed))
+    return found
+
+
 def _task_result(path: Path, task: str, outcome: TaskOutcome) -> TaskResult:
     if outcome.successes is None:
         raise RolloutSummaryError(

@@ -29,4 +29,6 @@ def test_path_of_the_hand_is_read_with_how_it_ended(
         "7 steps, did not succeed",
     ]
     assert [one.task for one in found] == ["task-0", "task-1"]
+    assert [one.success for one in found] == [True, False]
+    assert all(one.seconds > 0 for one in found)
     np.testing.assert_array_equal(found[1].positions_m, state[:, first : first + 3])

@@ -36,6 +36,8 @@ from cloud.job.settings import JobSettings
 from cloud.package.build import BuiltPackage
 from release.verification import VerifiedPackage
 
+_EVALUATION = "evaluation"  # folder of logs
+
 
 @dataclasses.dataclass(frozen=True)
 class JobEvaluation:
@@ -79,6 +81,8 @@ class JobEvaluation:
     ) -> tuple[EvaluationReport, Sequence[Trajectory]]:
         """Evaluates the package, writes the report and records a few episodes.
 
+        They are the first one of each task, and one of each ending that these lack.
+
         Raises:
             CloudError: the evaluation fails.
         """
@@ -86,6 +90,10 @@ class JobEvaluation:
         with trajectories.record(self.trials, built.folder, folder.samples) as sampled:
             evaluation = self._evaluate_package(built, held_out_loss, self.trials)
             samples = sampled()
+        examples = evaluate.find_examples(folder.logs / _EVALUATION)
+        samples += trajectories.record_others(
+            self.trials, built.folder, folder.samples, examples
+        )
         durable_file.write(folder.evaluation, evaluation.encode())
         return evaluation, samples
 
@@ -135,7 +143,7 @@ class JobEvaluation:
         trials: Trials,
         step: str | None = None,
     ) -> EvaluationReport:
-        title, log = "evaluate", "evaluation"
+        title, log = "evaluate", _EVALUATION
         if step is not None:
             title, log = f"compare {step}", f"comparison-{step}"
         with self._show_progress(title) as progress:

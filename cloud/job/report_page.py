@@ -14,7 +14,7 @@ from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate, interval_text
 from cloud.evaluate.trajectories import Trajectory
 from cloud.evaluate.verdict import Decision, Verdict
-from cloud.job import plots
+from cloud.job import animation, plots
 from cloud.job.figures import LossPoint
 
 _STYLE = """
@@ -72,6 +72,10 @@ def render(run: RunReport) -> str:
             "<h2>Sample trajectories</h2>",
             "<p>Path of the gripper in closed loop; a dot marks the start.</p>",
             plots.trajectories(run.trajectories),
+            "<h2>A success, and each kind of failure</h2>",
+            "<p>The gripper from above and from the side, as fast as it was, in a box "
+            "of its path. Green: the robot did what it was asked to.</p>",
+            animation.draw(run.trajectories),
         ]
     sections += [
         "<h2>Provenance</h2>",

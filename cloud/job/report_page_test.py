@@ -48,7 +48,8 @@ def test_page_shows_verdict_success_losses_and_provenance() -> None:
         "./bazelw run //edge:run",
     ):
         assert text in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
+    assert "A success, and each kind of failure" in page
 
 
 def test_page_refers_to_no_other_resource() -> None:
