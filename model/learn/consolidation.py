@@ -124,6 +124,8 @@ by their losses."""
 
 Arrays = Mapping[str, at.Array]
 Call = Callable[..., dict[str, Any]]
+Pull = Callable[[Deltas, State], at.Array]
+"""Loss [] that is added because deltas are away from what was good."""
 
 
 class Batch(NamedTuple):
@@ -133,10 +135,18 @@ class Batch(NamedTuple):
     steps: int = 256
 
 
-def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
+def pull_to_last_good(deltas: Deltas, state: State) -> at.Array:
+    """The same pull for each number of the surfaces that consolidations write."""
+    near = {name: deltas[name] for name in _CONSOLIDATED}
+    return PULL * square_distance(near, state["last_good"])
+
+
+def make(
+    model: WaveCore, batch: Batch, pull: Pull = pull_to_last_good
+) -> dict[str, Call]:
     """Makes the calls for models of this shape, by name; weights come with each call.
 
-    Arguments, each only where a call has use for it:
+    Arguments of the calls, each only where one has use for it:
         weights: arrays of `weights.safetensors`.
         deltas, last_good: local delta [s] of every surface by its name; the second is
             what the steps are pulled towards.
@@ -157,7 +167,7 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
     where one is not always heard and 0 elsewhere; and `explained` [], the share of the
     error that other sensors account for, 0 where they do not.
     """
-    night = _Night(model, batch)
+    night = _Night(model, batch, pull)
     calls = (night.begin, night.compare, night.step, night.judge, night.identify)
     return {call.__name__: call for call in (*calls, night.imagine, night.end)}
 
@@ -165,8 +175,8 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
 class _Night:
     """The calls for one model and size of batch."""
 
-    def __init__(self, model: WaveCore, batch: Batch) -> None:
-        self._model, self._batch = model, batch
+    def __init__(self, model: WaveCore, batch: Batch, pull: Pull) -> None:
+        self._model, self._batch, self._pull = model, batch, pull
         self._sizes = model.config
         self._levels = model.config.skill_levels
         # What is measured and not descended on must not shorten the steps of the rest.
@@ -253,8 +263,7 @@ class _Night:
 
         def objective(mine: Deltas) -> at.Array:
             error = self._error(weights, mine, windows, calibrating)
-            near = {name: mine[name] for name in _CONSOLIDATED}
-            pull = PULL * square_distance(near, state["last_good"])
+            pull = self._pull(mine, state)
             return error + jnp.where(calibrating, 0.0, pull)
 
         deltas = state["deltas"]

@@ -19,10 +19,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import dataclasses
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,14 +30,13 @@ from typing import Final
 from absl import flags
 
 from base import command_line, path_flags
-from base.errors import ContinuonError
 from cloud.console import open_console
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
 from edge.processes.life_report import Day
 from edge.robots.changed_robot import CHANGES, parse_change
-from release import run_summary
-from tests.benchmarks import commands
+from tests.benchmarks import commands, measured_robot
+from tests.benchmarks.measured_robot import ProgramFailedError
 
 _CHANNEL = flags.DEFINE_string(
     "channel",
@@ -69,13 +65,7 @@ _CHANGES = flags.DEFINE_multi_string(
 )
 _TASKS = flags.DEFINE_multi_string(
     "task",
-    [
-        "button-press-topdown-v3",
-        "drawer-close-v3",
-        "push-v3",
-        "reach-v3",
-        "window-open-v3",
-    ],
+    list(measured_robot.TASKS),
     "task of the robot; may be repeated",
 )
 _LIVES = flags.DEFINE_integer("lives", 3, "lives of each change", lower_bound=1)
@@ -105,10 +95,6 @@ path_flags.files("keyring")
 _SEEDS_OF_A_LIFE: Final = 1000
 _MEASURED_SEED: Final = 10_000
 _CAREFUL, _FULL = 0.5, 1.0
-
-
-class ProgramFailedError(ContinuonError):
-    """A program of the robot did not end well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +155,7 @@ def main(argv: list[str]) -> int:
         unchanged = pool.submit(_measure, homes / "unchanged", None)
         begun = {
             name: (
-                pool.submit(_measure, homes / _dash(name), name),
+                pool.submit(_measure, homes / measured_robot.join_words(name), name),
                 [pool.submit(_live, homes, name, i) for i in range(_LIVES.value)],
             )
             for name in _CHANGES.value
@@ -199,29 +185,15 @@ def _measure(home: Path, change: str | None) -> SuccessRate:
     robots = _name_robots(change)
     channel = _UPDATE_CHANNEL.value or _CHANNEL.value
     _run("update", home, "--once", f"--channel={channel}", f"--robot={robots[0]}")
-    outcomes: list[run_summary.TaskOutcome] = []
-    for robot in robots:
-        path = home / "summary.json"
-        _run(
-            "control",
-            home,
-            f"--robot={robot}",
-            f"--episodes={_MEASURED.value}",
-            f"--seed={_MEASURED_SEED}",
-            f"--summary_json={path}",
-            "--pace=simulated",
-        )
-        outcomes += run_summary.read(path).tasks.values()
-    return SuccessRate(
-        sum(one.successes or 0 for one in outcomes),
-        sum(one.episodes for one in outcomes),
+    return measured_robot.measure(
+        home, robots, _MEASURED.value, _MEASURED_SEED, _list_keys()
     )
 
 
 def _live(homes: Path, change: str, number: int) -> Life:
     """One life of the shipped program."""
     began_s = time.monotonic()
-    home = homes / f"{_dash(change)}-{number}"
+    home = homes / f"{measured_robot.join_words(change)}-{number}"
     late = parse_change(change).latency_steps > 0
     update = _UPDATE_CHANNEL.value
     _run(
@@ -245,36 +217,16 @@ def _live(homes: Path, change: str, number: int) -> Life:
 
 
 def _run(program: str, home: Path, *arguments: str) -> None:
-    """Runs one program of the robot.
-
-    Raises:
-        ProgramFailedError: it failed.
-    """
-    keys = [f"--keyring={Path(_KEYRING.value).absolute()}"]
-    if _DEVELOPMENT_KEYS.value:
-        keys.append("--allow_development_keys")
-    module = f"edge.processes.{program}"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, f"--home={home}", *keys, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ProgramFailedError(module, "to end well", said[-1], "see its flags")
+    measured_robot.run(program, home, _list_keys(), *arguments)
 
 
 def _name_robots(change: str | None) -> list[str]:
-    if change is None:
-        return [f"metaworld:{task}" for task in _TASKS.value]
-    return [f"metaworld-changed:{task}@{_dash(change)}" for task in _TASKS.value]
+    return measured_robot.name_robots(_TASKS.value, change)
 
 
-def _dash(change: str) -> str:
-    return change.replace(" ", "-")
+def _list_keys() -> list[str]:
+    keys = [f"--keyring={Path(_KEYRING.value).absolute()}"]
+    return keys + ["--allow_development_keys"] * bool(_DEVELOPMENT_KEYS.value)
 
 
 def tell(one: Measured) -> Iterator[str]:
