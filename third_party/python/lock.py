@@ -28,6 +28,7 @@ TREES = {
     "masks_aarch64": ("masks.in", AARCH64),
     "photographs": ("photographs.in", X86_64),
     "cameras": ("cameras.in", X86_64),
+    "speech": ("speech.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -39,7 +40,13 @@ TREES = {
 }
 TOGETHER = ("notebook.in", "dev.in")
 # Each package of these is named there: what others ask for is not loaded.
-WITHOUT_DEPENDENCIES = ("cameras.in", "exchange.in", "masks.in", "photographs.in")
+WITHOUT_DEPENDENCIES = (
+    "cameras.in",
+    "exchange.in",
+    "masks.in",
+    "photographs.in",
+    "speech.in",
+)
 
 
 def requirement_lines(path: Path) -> list[str]:
