@@ -14,7 +14,7 @@ from edge.robots.simulated_point import SPEC
 
 MS = 1_000_000
 REAL = dataclasses.replace(SPEC, simulated=False, microphone=Microphone(10.0))
-NOISE = np.random.default_rng(0).normal(-9.0, 0.3, (40, 8)).astype(np.float32)
+NOISE = np.random.default_rng(0).normal(-9.0, 0.3, (40, 4)).astype(np.float32)
 
 Listen = Callable[[int], Sound | None]
 
@@ -36,14 +36,14 @@ def hear(number: int, every: int) -> Sound:
 @pytest.mark.parametrize(
     ("listen", "result", "text"),
     [
-        (lambda n: hear(n, 2), Result.PASSED, "9.7 values/s of 10, 8 bands, -30 dB"),
+        (lambda n: hear(n, 2), Result.PASSED, "9.7 values/s of 10, 4 bands, -33 dB"),
         (lambda n: None, Result.FAILED, "no sound"),
         (lambda n: hear(n, 20), Result.FAILED, "0.5 values/s of 10"),
         (lambda n: Sound(NOISE[0], n * 50 * MS), Result.FAILED, "the same sound"),
         (
-            lambda n: Sound(np.full(8, FLOOR, np.float32), n * 50 * MS),
+            lambda n: Sound(np.full(4, FLOOR, np.float32), n * 50 * MS),
             Result.FAILED,
-            "silence: 8 bands",
+            "silence: 4 bands",
         ),
         (
             lambda n: Sound(NOISE[n] + 7.0, n * 50 * MS),
@@ -82,4 +82,4 @@ def test_sound_that_would_not_leave_is_told_of() -> None:
     powers = random.normal(-9, 0.3, (40, 40)).astype(np.float32)
     _, note = check_microphone(fine, look(lambda n: Sound(powers[n], n * 50 * MS)))
     assert (note.name, note.result) == ("sound that leaves", Result.NOTE)
-    assert note.found == "none: 40 bands are more than 8"
+    assert note.found == "none: 40 bands are more than 4"

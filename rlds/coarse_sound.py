@@ -1,7 +1,7 @@
 """Sound so coarse that no word is left: the one form in which it leaves a robot.
 
-Powers of at most `SOUND_BANDS` bands, each half second the rounded mean of the half
-second before it. A step is told nothing that it has not heard yet, so that a robot can
+Powers of at most `SOUND_BANDS` bands, each second the rounded mean of the second before
+it. A step is told nothing that it has not heard yet, so that a robot can
 compute the same while it drives: what a package was trained on is what it hears.
 
 A step of zeros has no sound: its microphone was not there. No mean counts such steps.
@@ -23,7 +23,7 @@ def coarsen(powers: Powers, times_ns: npt.NDArray[Any]) -> Powers:
     """Returns the coarse form of the sound of an episode.
 
     Shapes: powers [t m], times_ns [t] i64 to [t m].
-    The first half second holds its first step. What is coarse already stays as it is.
+    The first second holds its first step. What is coarse already stays as it is.
     """
     if find_fault(powers, times_ns) is None:
         return powers.copy()

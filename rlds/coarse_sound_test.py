@@ -22,7 +22,7 @@ def at(*, hz: float, count: int) -> npt.NDArray[np.int64]:
 
 @pytest.mark.parametrize("bands", [1, SOUND_BANDS])
 @pytest.mark.parametrize("hz", [1.0, 10.0, 200.0])
-def test_each_half_second_is_the_rounded_mean_of_the_one_before(
+def test_each_second_is_the_rounded_mean_of_the_one_before(
     hz: float, bands: int
 ) -> None:
     count = int(10 * hz)
@@ -36,7 +36,7 @@ def test_each_half_second_is_the_rounded_mean_of_the_one_before(
             starts.append(step)
     before = powers[:1]
     for start, end in zip(starts, [*starts[1:], count], strict=True):
-        expected = np.round(before.astype(np.float64).mean(axis=0) * 2) / 2
+        expected = np.round(before.astype(np.float64).mean(axis=0) / 2) * 2
         np.testing.assert_array_equal(coarse[start:end], [expected] * (end - start))
         before = powers[start:end]
 
@@ -62,29 +62,29 @@ def test_sound_that_is_coarse_already_stays_as_it_is() -> None:
 
 
 def test_steps_without_sound_count_in_no_mean() -> None:
-    times_ns = np.arange(40) * 50 * MS
-    powers = np.full((40, 2), -8.0, np.float32)
-    powers[5:8] = 0.0  # a gap within a half second
-    powers[20:] = 0.0  # it vanishes
-    coarse = coarsen(powers + np.float32(0.2) * (powers != 0), times_ns)
-    np.testing.assert_array_equal(coarse[:30], np.full((30, 2), -8.0))
-    np.testing.assert_array_equal(coarse[30:], np.zeros((10, 2)))
+    times_ns = np.arange(80) * 50 * MS
+    powers = np.full((80, 2), -8.0, np.float32)
+    powers[15:18] = 0.0  # a gap within a second
+    powers[40:] = 0.0  # it vanishes
+    coarse = coarsen(powers + np.float32(0.8) * (powers != 0), times_ns)
+    np.testing.assert_array_equal(coarse[:60], np.full((60, 2), -8.0))
+    np.testing.assert_array_equal(coarse[60:], np.zeros((20, 2)))
 
 
 @pytest.mark.parametrize(
     ("powers", "expected"),
     [
-        (np.zeros((3, 9), np.float32), (0, "at most 8 bands of sound")),
-        (np.array([[0.5], [0.25], [0.5]]), (1, "powers in steps of 0.5 up to 64.0")),
-        (np.array([[0.5], [0.5], [64.5]]), (2, "powers in steps of 0.5 up to 64.0")),
-        (np.array([[0.5], [np.nan], [0.5]]), (1, "powers in steps of 0.5 up to 64.0")),
-        (np.array([[0.5], [1.0], [0.5]]), (2, "powers that hold for 500000000 ns")),
-        (np.array([[0.5], [0.5], [1.0]]), None),
+        (np.zeros((3, 5), np.float32), (0, "at most 4 bands of sound")),
+        (np.array([[2.0], [1.0], [2.0]]), (1, "powers in steps of 2.0 up to 64.0")),
+        (np.array([[2.0], [2.0], [66.0]]), (2, "powers in steps of 2.0 up to 64.0")),
+        (np.array([[2.0], [np.nan], [2.0]]), (1, "powers in steps of 2.0 up to 64.0")),
+        (np.array([[2.0], [4.0], [2.0]]), (2, "powers that hold for 1000000000 ns")),
+        (np.array([[2.0], [2.0], [4.0]]), None),
     ],
 )
 def test_fault_of_sound_is_named_with_its_step(
     powers: npt.NDArray[np.float32], expected: tuple[int, str] | None
 ) -> None:
     # The first value may be short: what came before it was cut off.
-    times_ns = np.array([0, 600, 1000]) * MS
+    times_ns = np.array([0, 1200, 2000]) * MS
     assert find_fault(powers, times_ns) == expected

@@ -69,7 +69,7 @@ def test_private_value_is_refused_and_not_repeated(door: Door) -> None:
         Door("masked pictures", episode=see(JPEG)),
         private_values.DRAWN,
         private_values.DRAWN_AND_MASKED,
-        Door("a steady hum", episode=hear(lambda t: np.full((t, 8), -3.5))),
+        Door("a steady hum", episode=hear(lambda t: np.full((t, 4), -4.0))),
         write_text("task", "put the red block into the left box"),
         write_text("task", "Pick up the cup, and place it on the shelf."),
         write_text("task", "button-press-topdown-v3"),

@@ -479,7 +479,7 @@ class HearingPoint(SimulatedPoint):
 
     @property
     def spec(self) -> RobotSpec:
-        return dataclasses.replace(SPEC, microphone=Microphone(20.0))
+        return dataclasses.replace(SPEC, microphone=Microphone(20.0, bands=8))
 
     def reset(self, seed: int) -> Observation:
         return self._hear(super().reset(seed))

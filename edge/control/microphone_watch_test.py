@@ -8,7 +8,7 @@ from edge.robots.log_mel import FLOOR
 from edge.robots.robot import Microphone, Observation, Sound, Vector
 
 MS = 1_000_000
-MICROPHONE = Microphone(20.0)
+MICROPHONE = Microphone(20.0, bands=8)
 STEPS_MS = range(0, 8000, 50)
 
 

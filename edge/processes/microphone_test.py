@@ -23,6 +23,7 @@ from edge.testing.robot_home import RobotHome
 from edge.testing.sounds import Samples, make_noise, to_pcm, write_wav
 from rlds.coarse_sound import coarsen, find_fault
 from rlds.episode import Episode
+from rlds.spec import SOUND_BANDS
 
 PROBE = 24  # samples in a row: no other bytes are the same by chance
 SOUND = "observation/audio_mel"
@@ -117,7 +118,7 @@ def test_played_file_is_recorded_and_a_coarse_copy_leaves(
     assert len(pairs) >= 3
     for copy, kept in pairs:
         times_ns = copy.steps["t_monotonic_ns"]
-        assert copy.spec.audio_size == kept.spec.audio_size == 8
+        assert copy.spec.audio_size == kept.spec.audio_size == SOUND_BANDS
         assert find_fault(copy.steps[SOUND], times_ns) is None
         assert find_fault(kept.steps[SOUND], times_ns) is not None
         np.testing.assert_array_equal(

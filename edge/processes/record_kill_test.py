@@ -134,7 +134,7 @@ def hear(number: int, robot: RobotSpec) -> Vector | None:
     """What is heard in a step: no two steps of an episode hear the same."""
     if robot.microphone is None:
         return None
-    return np.linspace(-20.0, -1.0 - number / 1e3, 8, dtype=np.float32)
+    return np.linspace(-20.0, -1.0 - number / 1e3, 4, dtype=np.float32)
 
 
 def check_sound(part: Episode) -> None:

@@ -201,24 +201,24 @@ def test_times_of_the_copy_begin_with_its_first_step() -> None:
     np.testing.assert_array_equal(redacted.steps["t_monotonic_ns"], times)
 
 
-def test_sound_of_the_copy_holds_the_half_second_before() -> None:
+def test_sound_of_the_copy_holds_the_second_before() -> None:
     raw = make_episode(EpisodeSpec(2, 1, audio_size=1), count=6)
     steps = {
         **raw.steps,
-        "t_monotonic_ns": np.arange(6) * 250_000_000,
+        "t_monotonic_ns": np.arange(6) * 500_000_000,
         "observation/audio_mel": np.array(
-            [[0.3], [1.9], [-70], [-70], [9], [9]], np.float32
+            [[1.2], [7.6], [-70], [-70], [9], [9]], np.float32
         ),
     }
     redacted, _ = Redactor(keyed_hash).redact(dataclasses.replace(raw, steps=steps))
     sound = redacted.steps["observation/audio_mel"]
-    assert sound[:, 0].tolist() == [0.5, 0.5, 1.0, 1.0, -64.0, -64.0]
+    assert sound[:, 0].tolist() == [2.0, 2.0, 4.0, 4.0, -64.0, -64.0]
 
 
 def test_copy_of_which_steps_were_cut_off_has_its_form_again() -> None:
     raw = make_episode(EpisodeSpec(2, 1, audio_size=1), count=9)
-    times = np.arange(9) * 250_000_000
-    heard = np.repeat(np.arange(5, dtype=np.float32), 2)[:9, None]
+    times = np.arange(9) * 500_000_000
+    heard = np.repeat(4 * np.arange(5, dtype=np.float32) + 0.5, 2)[:9, None]
     steps = {**raw.steps, "t_monotonic_ns": times, "observation/audio_mel": heard}
     raw = dataclasses.replace(raw, steps=steps)
     copy, record = Redactor(keyed_hash).redact(raw)

@@ -102,7 +102,7 @@ def coarsen_sound(
 def settle_cut(steps: Mapping[str, Any]) -> dict[str, Any]:
     """Counts the times from the first step that was left, and lets its sound hold.
 
-    Where the cut left a part of a half second of sound, that lasts over the next one:
+    Where the cut left a part of a second of sound, that lasts over the next one:
     a step is told nothing that it has not heard yet.
     """
     times = count_from_first_step(steps["t_monotonic_ns"], steps)

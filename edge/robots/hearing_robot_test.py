@@ -83,7 +83,7 @@ def test_sound_is_held_until_the_next_one_and_none_before_the_first() -> None:
     robot = HearingRobot(Standing(SimulatedClock(0)), NamedMicrophone(open_live), print)
     assert robot.observe is not None
     assert robot.observe().sound is None
-    live.sound = Sound(np.zeros(8, np.float32), 5)
+    live.sound = Sound(np.zeros(4, np.float32), 5)
     for seen in (robot.observe(), robot.reset(0), robot.act(FORWARD).observation):
         assert seen.sound is live.sound
     robot.close()

@@ -21,7 +21,7 @@ from edge.robots.simulated_point import SPEC
 from edge.testing import recording_program
 from edge.testing.sounds import make_noise, make_tone, write_wav
 
-MICROPHONE = Microphone(20.0)
+MICROPHONE = Microphone(20.0, bands=8)
 LIMIT_S = 30.0
 
 

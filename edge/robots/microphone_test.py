@@ -12,7 +12,7 @@ from edge.robots.clock import SimulatedClock
 from edge.robots.microphone import MicrophoneThread
 from edge.robots.robot import Microphone
 
-MICROPHONE = Microphone(20.0)
+MICROPHONE = Microphone(20.0, bands=8)
 RATE = 16_000
 LIMIT_S = 20.0
 

@@ -306,14 +306,14 @@ DOORS: tuple[Door, ...] = (
     Door(
         "voice in fine bands",
         "",
-        hear(lambda t: np.arange(t * 40).reshape(t, 40) % 7 * 0.5),
+        hear(lambda t: np.arange(t * 40).reshape(t, 40) % 7 * 2.0),
     ),
     Door(
         "voice in coarse bands at every step",
         "",
-        hear(lambda t: np.arange(t * 4).reshape(t, 4) % 7 * 0.5),
+        hear(lambda t: np.arange(t * 4).reshape(t, 4) % 7 * 2.0),
     ),
-    Door("voice in fine powers", "", hear(lambda t: np.full((t, 4), 0.3))),
+    Door("voice in fine powers", "", hear(lambda t: np.full((t, 4), 0.5))),
     Door("picture with a comment", "Ada", see(segment(0xFE, b"taken by Ada"))),
     Door("picture with a reserved segment", "Ada", see(segment(0xF0, b"Ada"))),
     Door("picture with an old segment", "Ada", see(segment(0x02, b"Ada"))),

@@ -89,6 +89,11 @@ def external_parts():
     )
 
     pip_tree(
+        name = "speech",
+        lock = "//third_party/python:locks/speech.txt",
+    )
+
+    pip_tree(
         name = "sim",
         below = ["//third_party/python:locks/edge.txt"],
         lock = "//third_party/python:locks/sim.txt",

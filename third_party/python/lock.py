@@ -29,6 +29,7 @@ TREES = {
     "archives": ("archives.in", X86_64),
     "photographs": ("photographs.in", X86_64),
     "cameras": ("cameras.in", X86_64),
+    "speech": ("speech.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -40,7 +41,13 @@ TREES = {
 }
 TOGETHER = ("notebook.in", "dev.in")
 # Each package of these is named there: what others ask for is not loaded.
-WITHOUT_DEPENDENCIES = ("cameras.in", "exchange.in", "masks.in", "photographs.in")
+WITHOUT_DEPENDENCIES = (
+    "cameras.in",
+    "exchange.in",
+    "masks.in",
+    "photographs.in",
+    "speech.in",
+)
 
 
 def requirement_lines(path: Path) -> list[str]:
