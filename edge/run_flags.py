@@ -5,7 +5,13 @@ from pathlib import Path
 from absl import app, flags
 
 from base import path_flags
-from edge import actor_flags, camera_flags, mask_flags, simulated_or_real, word_flags
+from edge import (
+    actor_flags,
+    camera_flags,
+    mask_flags,
+    simulated_or_real,
+    word_flags,
+)
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
@@ -15,6 +21,7 @@ from edge.robots import machine_name, registry
 from edge.robots.clock import unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
 from release.trusted_keys import NAME_KEYRING, TrustedKeys
+from rlds import spool_flags
 
 ROBOT = flags.DEFINE_list(
     "robot",
@@ -151,6 +158,7 @@ flags.adopt_module_key_flags(actor_flags)
 flags.adopt_module_key_flags(mask_flags)
 flags.adopt_module_key_flags(camera_flags)
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 path_flags.places("channel")
 path_flags.files(
