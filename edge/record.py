@@ -56,7 +56,7 @@ from edge.robots.drawn_cameras import find_drawn
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot, RobotSpec
 from edge.simulated_or_real import RealTime
-from rlds import recovery
+from rlds import recovery, spool_flags
 
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
@@ -158,6 +158,7 @@ flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
 flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(mask_flags)
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 path_flags.folders("output", "private_dir")
 path_flags.files("key_file", "stop_rules", "enrol", "summary_json")
 
@@ -195,6 +196,7 @@ def main(argv: list[str]) -> int:
     transforms.coarsen_location(_LOCATION.value)
     word_flags.read()
     raw_memory.forbid_dumps()
+    spool_flags.use()
     # After the flags, because a simulator takes a second to load.
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
@@ -264,6 +266,7 @@ def _own_pace(actor: Actor) -> Pace:
 def _open_folders(robot: Robot) -> Iterator[Recording]:
     """Opens the folders for episodes of robots like this one, and enrols it."""
     robot_id = _robot_id(robot)
+    spool_flags.say_if_plain(robot.spec.simulated, command_line.say)
 
     def open_key() -> RobotKey:
         key = simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id)

@@ -72,7 +72,7 @@ from edge.simulated_or_real import RealTime
 from edge.stop_signal import StopSignal
 from release.run_summary import Progress
 from release.verification import verify_integrity
-from rlds import recovery
+from rlds import recovery, spool_flags
 
 flags.adopt_module_key_flags(run_flags)  # so that --help shows them
 
@@ -99,6 +99,7 @@ def main(argv: list[str]) -> None:
     """Opens the driver, runs the episodes and prints a summary."""
     run_flags.require_usage(argv)
     raw_memory.forbid_dumps()
+    spool_flags.use()
     outputs = (
         run_flags.SUMMARY_JSON.value,
         run_flags.PROGRESS_JSON.value,
@@ -261,6 +262,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
     robot, robot_id = first.robot, run_flags.find_robot_id()
     # A package that does not fit is refused before folders and a key are made.
     driver.policy_for(first.robot_name, robot.spec)
+    spool_flags.say_if_plain(robot.spec.simulated, _say)
     with sharing.open_recording(
         output=Path(run_flags.RECORD_DIR.value or ""),
         private=_private_folder() or Path(),

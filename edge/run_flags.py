@@ -15,6 +15,7 @@ from edge.robots import machine_name, registry
 from edge.robots.clock import unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
 from release.trusted_keys import NAME_KEYRING, TrustedKeys
+from rlds import spool_flags
 
 ROBOT = flags.DEFINE_list(
     "robot",
@@ -151,6 +152,7 @@ flags.adopt_module_key_flags(actor_flags)
 flags.adopt_module_key_flags(mask_flags)
 flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 path_flags.places("channel")
 path_flags.files(

@@ -36,6 +36,7 @@ from base import command_line, durable_file, path_flags
 from base.digest import sha256_file
 from edge import (
     actor_flags,
+    raw_memory,
     sense_flags,
     simulated_or_real,
     trial_journal,
@@ -68,7 +69,7 @@ from release import trials, verification
 from release.trials import Trial, TrialsRecord
 from release.trusted_keys import NAME_KEYRING, TrustedKeys
 from release.verification import IntactPackage
-from rlds import reader, recovery
+from rlds import reader, recovery, spool_flags
 from rlds.recovery import RECOVERED_TAG
 from rlds.spec import StopRule
 
@@ -146,6 +147,7 @@ _CONSENT = flags.DEFINE_bool(
 flags.adopt_module_key_flags(actor_flags)
 flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 path_flags.folders("candidate", "baseline", "output")
 path_flags.files("keyring", "stop_rules", "key_file", "enrol")
 
@@ -168,6 +170,8 @@ class _Session:
 def main(argv: list[str]) -> int:
     """Makes the trials that are left and shows what they have shown."""
     _require_usage(argv)
+    raw_memory.forbid_dumps()
+    spool_flags.use()
     rules = site_rules.read(_STOP_RULES.value)
     output = Path(_OUTPUT.value)
     if _ENROL.value:
@@ -177,6 +181,7 @@ def main(argv: list[str]) -> int:
     ) as robots:
         _, robot = next(robots)
         simulated_or_real.choose_pace(robot, None, Pace.REALTIME)
+        spool_flags.say_if_plain(robot.spec.simulated, _say)
         packages = _open_packages(robot)
         drivers = {arm: _open_driver(one, robot) for arm, one in packages.items()}
         open_key = functools.partial(

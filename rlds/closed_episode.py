@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from base import durable_file
-from rlds import example_codec, journal, tfrecord
+from rlds import example_codec, journal, sealing, tfrecord
 from rlds.episode import EpisodeMetadata
 from rlds.journal import JournalContent
 
@@ -41,6 +41,8 @@ def finish(
 ) -> ClosedEpisode:
     """Writes the episode next to its journal, durably; the journal stays.
 
+    It is sealed if this process has a key (`sealing.py`).
+
     The last step gets `is_last`.
 
     Raises:
@@ -50,7 +52,8 @@ def finish(
     last = np.zeros(content.num_steps, np.bool_)
     last[-1] = True
     steps["is_last"] = last
-    raw = tfrecord.frame(example_codec.encode_parts(content.spec, metadata, steps))
+    framed = tfrecord.frame(example_codec.encode_parts(content.spec, metadata, steps))
+    raw = sealing.seal(framed)
     target = episode_path(path)
     durable_file.write(target, raw, _RAW)
     digest = hashlib.sha256(raw).hexdigest()

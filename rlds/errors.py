@@ -21,6 +21,25 @@ class MalformedEpisodeError(RldsError):
     """Bytes or values are not one episode of this schema version."""
 
 
+class SealedError(MalformedEpisodeError):
+    """A raw episode is encrypted with a key that this program does not have.
+
+    It is no damage: the file stays as it is, and is read once the key is back.
+    """
+
+    default_remedy = (
+        "it stays as it is; give the key with which it was recorded (--spool_key)"
+    )
+
+
+class SpoolKeyError(RldsError):
+    """The file of a device's key is malformed, or others can read it."""
+
+    default_remedy = (
+        "name another --spool_key; the episodes that it opens stay as they are"
+    )
+
+
 class EpisodeFullError(OversizedError):
     """An episode cannot take another step; a recorder goes on in another episode."""
 

@@ -1,6 +1,7 @@
 """The file into which an episode is recorded: a header, then one record per step.
 
-Header and records are TFRecord frames. The header is canonical JSON (spec and
+Header and records are TFRecord frames; on a device with a key they are sealed ones
+instead (`sealing.py`). The header is canonical JSON (spec and
 metadata). A step is its numbers in table order, little-endian and without gaps, then
 its pictures in table order, behind the length of each but the last one (u32). Every
 whole frame is a recorded step; bytes after the last whole frame are the step that was
@@ -11,15 +12,19 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from base import canonical_json, durable_file, plain_file
 from base.errors import CanonicalJsonError
-from rlds import tfrecord
+from rlds import sealing, tfrecord
 from rlds.episode import Array, EpisodeMetadata
-from rlds.errors import DamagedJournalError, MalformedEpisodeError
+from rlds.errors import (
+    CorruptRecordError,
+    DamagedJournalError,
+    MalformedEpisodeError,
+)
 from rlds.spec import EpisodeSpec
 
 SUFFIX = ".journal"
@@ -95,15 +100,13 @@ def split_pictures(raw: bytes, count: int) -> list[bytes] | None:
 
 
 def header(spec: EpisodeSpec, metadata: EpisodeMetadata) -> bytes:
-    """Returns the framed header of a new journal."""
-    return tfrecord.frame(
-        canonical_json.encode(
-            {
-                "format": _FORMAT,
-                "spec": dataclasses.asdict(spec),
-                "metadata": dataclasses.asdict(metadata),
-            }
-        )
+    """Returns the header of a new journal, not yet framed or sealed."""
+    return canonical_json.encode(
+        {
+            "format": _FORMAT,
+            "spec": dataclasses.asdict(spec),
+            "metadata": dataclasses.asdict(metadata),
+        }
     )
 
 
@@ -113,31 +116,48 @@ def read(path: Path) -> JournalContent | None:
     Raises:
         DiskError: the file cannot be read.
         DamagedJournalError: the header does not have this format.
+        SealedError: it is sealed with a key that this process does not have.
     """
     try:
         with plain_file.open_stream(path) as stream:
             size_bytes = os.fstat(stream.fileno()).st_size
-            frames = _whole_frames(stream.read, size_bytes)
+            front = stream.read(sealing.HEADER.size)
+            framing, begin = _find_framing(front, path)
+            if framing is None:
+                return None
+            frames = _whole_frames(framing, front[begin:], stream.read, size_bytes)
             first = next(frames, None)
             if first is None:
                 return None
             spec, metadata = _parse_header(path, first)
-            found = _Steps(spec)
+            found = _Steps(spec, framing.overhead_bytes)
             for record in frames:
                 if found.size_bytes > _MAX_STEPS_BYTES or not found.add(record):
                     break
     except OSError as e:
         raise durable_file.disk_error(path, "to read the journal", e) from e
-    whole = len(first) + tfrecord.OVERHEAD_SIZE_BYTES + found.size_bytes
+    whole = begin + len(first) + framing.overhead_bytes + found.size_bytes
     return JournalContent(
         spec, metadata, found.arrays(), found.count, whole, size_bytes - whole
     )
 
 
+def count_sealed_steps(path: Path) -> int:
+    """Number of whole steps in a journal that this process cannot open.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with plain_file.open_stream(path) as stream:
+        stream.seek(sealing.HEADER.size)
+        return max(0, sealing.count_records(stream.read()) - 1)  # one is the header
+
+
 class _Steps:
     """Collects the steps of a journal without an object per number."""
 
-    def __init__(self, spec: EpisodeSpec) -> None:
+    def __init__(self, spec: EpisodeSpec, overhead_bytes: int) -> None:
+        self._overhead_bytes = overhead_bytes
         self._dtype = step_dtype(spec)
         self._numbers = bytearray()
         self._pictures: dict[str, list[bytes]] = {
@@ -158,7 +178,7 @@ class _Steps:
         for kept, picture in zip(self._pictures.values(), pictures, strict=True):
             kept.append(picture)
         self.count += 1
-        self.size_bytes += len(record) + tfrecord.OVERHEAD_SIZE_BYTES
+        self.size_bytes += len(record) + self._overhead_bytes
         return True
 
     def arrays(self) -> dict[str, Any]:
@@ -169,22 +189,74 @@ class _Steps:
         return steps | self._pictures
 
 
-def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[bytes]:
-    """Yields the records before the first frame that is cut short or corrupt."""
-    pending = bytearray()
+class _Framing(Protocol):
+    """How records lie in a journal, one after the other."""
+
+    head_bytes: int
+    overhead_bytes: int
+
+    def measure(self, head: bytes) -> int | None:
+        """The size of the frame with this head; None if it is no head."""
+
+    def open(self, framed: bytes) -> bytes | None:
+        """The record in a frame; None if it was changed."""
+
+
+class _Plain:
+    """TFRecord frames."""
+
+    head_bytes = tfrecord.HEADER_SIZE_BYTES
+    overhead_bytes = tfrecord.OVERHEAD_SIZE_BYTES
+
+    def measure(self, head: bytes) -> int | None:
+        if tfrecord.checksum(head[:8]) != head[8:]:
+            return None
+        return int.from_bytes(head[:8], "little") + tfrecord.OVERHEAD_SIZE_BYTES
+
+    def open(self, framed: bytes) -> bytes | None:
+        record = framed[tfrecord.HEADER_SIZE_BYTES : -tfrecord.FOOTER_SIZE_BYTES]
+        is_whole = tfrecord.checksum(record) == framed[-tfrecord.FOOTER_SIZE_BYTES :]
+        return record if is_whole else None
+
+
+def _find_framing(front: bytes, path: Path) -> tuple[_Framing | None, int]:
+    """How the records lie in a file that begins like this, and where they begin.
+
+    None if the header of a sealed file is incomplete or damaged.
+    """
+    if not sealing.is_sealed(front):
+        return _Plain(), 0
+    if len(front) < sealing.HEADER.size:
+        return None, 0
+    try:
+        return sealing.Opener(front, path), sealing.HEADER.size
+    except CorruptRecordError:
+        return None, 0
+
+
+def _whole_frames(
+    framing: _Framing, front: bytes, read: Callable[[int], bytes], size_bytes: int
+) -> Iterator[bytes]:
+    """Yields the records before the first frame that is cut short or corrupt.
+
+    Args:
+        framing: how they lie in the file.
+        front: bytes that were read already.
+        read: reads more.
+        size_bytes: of the file: no frame is larger.
+    """
+    pending = bytearray(front)
     position = 0
     while True:
-        head = bytes(pending[position : position + tfrecord.HEADER_SIZE_BYTES])
-        if len(head) == tfrecord.HEADER_SIZE_BYTES:
-            if tfrecord.checksum(head[:8]) != head[8:]:
+        head = bytes(pending[position : position + framing.head_bytes])
+        if len(head) == framing.head_bytes:
+            frame_bytes = framing.measure(head)
+            if frame_bytes is None or frame_bytes > size_bytes:
                 return
-            end = position + tfrecord.OVERHEAD_SIZE_BYTES
-            end += int.from_bytes(head[:8], "little")
-            if end - position > size_bytes:
-                return
+            end = position + frame_bytes
             if end <= len(pending):
-                record = bytes(pending[position + tfrecord.HEADER_SIZE_BYTES : end - 4])
-                if tfrecord.checksum(record) != pending[end - 4 : end]:
+                record = framing.open(bytes(pending[position:end]))
+                if record is None:
                     return
                 yield record
                 position = end

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from base import durable_file, plain_file
 from base.errors import ContinuonError, OversizedError
-from rlds import example_codec, tfrecord
+from rlds import example_codec, sealing, tfrecord
 from rlds.episode import Episode
 from rlds.errors import (
     RAISE_LIMIT,
@@ -27,28 +27,31 @@ def read_episode(path: Path, limit_bytes: int = LIMIT_BYTES) -> Episode:
         OversizedError: the file is larger than `limit_bytes`.
         CorruptRecordError: the file is cut short or a checksum fails.
         MalformedEpisodeError: there is not exactly one record, or it is not an episode.
+        SealedError: it is encrypted with a key that this process does not have.
     """
     try:
         with plain_file.open_stream(path) as stream:
             # A file that is too large is not read into memory to find that out.
-            if os.fstat(stream.fileno()).st_size > limit_bytes:
+            most_bytes = limit_bytes + sealing.OVERHEAD_BYTES
+            if os.fstat(stream.fileno()).st_size > most_bytes:
                 raise _oversized(str(path), limit_bytes)
-            raw = stream.read(limit_bytes + 1)
+            raw = stream.read(most_bytes + 1)
     except OSError as e:
         raise durable_file.disk_error(path, "to read the episode", e) from e
     return _read(raw, str(path), limit_bytes)
 
 
 def read_episode_bytes(raw: bytes, limit_bytes: int = LIMIT_BYTES) -> Episode:
-    """Reads the one episode of a TFRecord file's content.
+    """Reads the one episode of a TFRecord file's content, as `read_episode` does.
 
     Raises:
-        OversizedError, CorruptRecordError, MalformedEpisodeError: as `read_episode`.
+        OversizedError, CorruptRecordError, MalformedEpisodeError, SealedError: as that.
     """
     return _read(raw, _IN_MEMORY, limit_bytes)
 
 
 def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
+    raw = sealing.unseal(raw, source)
     if len(raw) > limit_bytes:
         raise _oversized(source, limit_bytes)
     try:

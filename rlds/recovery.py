@@ -17,10 +17,10 @@ import numpy as np
 
 from base import durable_file, file_lock, plain_file
 from base.errors import ContinuonError, DiskError
-from rlds import closed_episode, journal, reader, tfrecord
+from rlds import closed_episode, journal, reader, sealing, tfrecord
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode_size import EpisodeSize
-from rlds.errors import DamagedJournalError
+from rlds.errors import DamagedJournalError, SealedError
 from rlds.journal import JournalContent
 from rlds.spec import StopRule
 
@@ -65,9 +65,12 @@ def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedE
             are more than an incomplete last step. All others were recovered first; the
             damaged ones were renamed to end in `.damaged`, and the steps before the
             damage were recovered.
+        SealedError: journals are sealed with a key that this process does not have;
+            they stay. All others were recovered.
     """
     found: list[ClosedEpisode] = []
     damaged: list[str] = []
+    sealed: list[SealedError] = []
     durable_file.remove_leftovers(folder)
     paths = sorted(folder.glob(f"*{journal.SUFFIX}"))
     hung = _find_hung(folder, paths)
@@ -78,11 +81,17 @@ def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedE
                     found += _recover_one(path, limit_bytes, damaged, path == hung)
         except DamagedJournalError as e:
             _set_aside(path, str(e), damaged)
+        except SealedError as e:
+            sealed.append(e)
     if hung is not None:
         (folder / _HUNG).unlink(missing_ok=True)
     if damaged:
         raise DamagedJournalError(
             folder, "steps and at most an incomplete last one", ", ".join(damaged)
+        )
+    if sealed:
+        raise SealedError(
+            folder, f"{sealed[0].expected} for {len(sealed)} journals", sealed[0].got
         )
     return found
 
@@ -151,8 +160,8 @@ def _read_finished(path: Path) -> ClosedEpisode | None:
         return None
     try:
         episode = reader.read_episode(target)
-        raw = plain_file.read(target, reader.LIMIT_BYTES)
-    except DiskError:
+        raw = plain_file.read(target, reader.LIMIT_BYTES + sealing.OVERHEAD_BYTES)
+    except (DiskError, SealedError):
         raise
     except ContinuonError:
         return None
@@ -167,7 +176,7 @@ def _largest_torn_bytes(content: JournalContent) -> int:
     if content.spec.picture_fields:
         return content.whole_size_bytes
     step = journal.step_dtype(content.spec).itemsize
-    return step + tfrecord.OVERHEAD_SIZE_BYTES
+    return step + max(tfrecord.OVERHEAD_SIZE_BYTES, sealing.RECORD_OVERHEAD_BYTES)
 
 
 def _is_torn_header(path: Path) -> bool:
@@ -179,6 +188,8 @@ def _is_torn_header(path: Path) -> bool:
         raise durable_file.disk_error(path, "to read the journal", e) from e
     if len(raw) < tfrecord.HEADER_SIZE_BYTES:
         return True
+    if sealing.is_sealed(raw):
+        return sealing.is_torn(raw)
     size = int.from_bytes(raw[:8], "little") + tfrecord.OVERHEAD_SIZE_BYTES
     return len(raw) <= size and tfrecord.checksum(raw[:8]) == raw[8:12]
 

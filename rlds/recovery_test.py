@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from base import text_forms
-from rlds import reader, recovery
+from rlds import reader, recovery, sealing
 from rlds.errors import DamagedJournalError
 from rlds.recovery import recover
 from rlds.spec import EpisodeSpec
@@ -23,14 +24,15 @@ from rlds.writer import EpisodeWriter
 
 _SPEC = EpisodeSpec(3, 2)
 _CAMERA = EpisodeSpec(3, 2, image=True, audio_size=2)
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 # Appends for ever; after each append it prints the number of acknowledged steps.
 _ENDLESS = """
 import os, pathlib, sys
+from rlds import sealing
 from rlds.testing import episodes as testing
 from rlds.spec import EpisodeSpec
 from rlds.writer import EpisodeWriter
+sealing.use(sealing.DeviceKey(bytes(32)) if "SEALED" in os.environ else None)
 spec = EpisodeSpec(3, 2)
 first = testing.steps(spec, 1)[0] | {"is_last": False, "is_terminal": False}
 writer = EpisodeWriter(pathlib.Path(sys.argv[1]), spec, testing.metadata())
@@ -44,11 +46,13 @@ while True:
 
 # Records until the disk is full, then prints what happened and the folder's files.
 _FULL_DISK = """
-import pathlib, resource, signal, sys
+import os, pathlib, resource, signal, sys
+from rlds import sealing
 from rlds.testing import episodes as testing
 from base.errors import ContinuonError
 from rlds.spec import EpisodeSpec
 from rlds.writer import EpisodeWriter
+sealing.use(sealing.DeviceKey(bytes(32)) if "SEALED" in os.environ else None)
 folder, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -71,6 +75,20 @@ for path in folder.iterdir():
     print(path.name, path.read_bytes().hex())
 """
 _ROOM_BYTES = 65536
+
+
+@pytest.fixture(autouse=True, params=["as they are", "sealed"])
+def kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a crash leaves is the same on a device that has a key."""
+    sealed = request.param == "sealed"
+    sealing.use(sealing.DeviceKey(bytes(32)) if sealed else None)
+    yield
+    sealing.use(None)
+
+
+def _environment() -> dict[str, str]:
+    sealed = {"SEALED": "yes"} if sealing.is_used() else {}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **sealed}
 
 
 def _names(folder: Path) -> list[str]:
@@ -126,7 +144,7 @@ def test_killed_writer_loses_at_most_the_step_being_written(
     with subprocess.Popen(
         [sys.executable, "-c", _ENDLESS, tmp_path],
         stdout=subprocess.PIPE,
-        env=_ENVIRONMENT,
+        env=_environment(),
     ) as child:
         assert child.stdout
         printed = child.stdout.read(8)
@@ -254,7 +272,7 @@ def _record_without_room(folder: Path, tmpfs: bool) -> list[str]:
         mount = f"mount -t tmpfs -o size={_ROOM_BYTES} none {folder}"
         command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" "$@"', *command]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=_ENVIRONMENT
+        command, capture_output=True, text=True, check=True, env=_environment()
     )
     return done.stdout.splitlines()
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from base import durable_file, file_lock
 from base.errors import DiskError, OversizedError
-from rlds import closed_episode, journal, reader, tfrecord
+from rlds import closed_episode, journal, reader, sealing, tfrecord
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.episode_size import EpisodeSize
@@ -72,11 +72,12 @@ class EpisodeWriter:
         episode = closed_episode.episode_path(self._path)
         if episode.exists():
             raise EpisodeExistsError(episode, "no episode of this id", "one")
+        self._sealer = sealing.begin_file()
         self._file = _create(self._path)
         try:
             if not file_lock.try_take(self._file):
                 raise BlockingIOError(errno.EAGAIN, "another process holds it")
-            raw = journal.header(spec, metadata)
+            raw = self._begin(journal.header(spec, metadata))
             durable_file.write_all(self._file, raw)
             os.fsync(self._file)
             durable_file.fsync_folder(folder)
@@ -107,17 +108,18 @@ class EpisodeWriter:
             WriterClosedError: the episode is closed.
         """
         self._check_open()
-        frame = tfrecord.frame(self._packer.pack(step))
+        record = self._packer.pack(step)
         image_bytes = sum(len(step[name]) for name in self._spec.picture_fields)
         if not self._size.fits(image_bytes):
             kind = EpisodeFullError if self._count else OversizedError
             raise kind(
                 self._path,
                 "an episode that readers take",
-                f"{self._count} steps and one more, of {len(frame)} bytes",
+                f"{self._count} steps and one more, of {len(record)} bytes",
             )
         if self._syncer.error is not None:
             raise self._disk_error("to sync the journal", self._syncer.error)
+        frame = self._frame(record)
         try:
             durable_file.write_all(self._file, frame)
         except OSError as e:
@@ -127,6 +129,8 @@ class EpisodeWriter:
                 os.lseek(self._file, self._size_bytes, os.SEEK_SET)
             raise self._disk_error("to append a step", e) from e
         self._packer.mark_kept(step)
+        if self._sealer is not None:
+            self._sealer.keep()
         self._size.add(image_bytes)
         self._size_bytes += len(frame)
         self._count += 1
@@ -188,6 +192,19 @@ class EpisodeWriter:
         if self._open:
             self._release()
             closed_episode.remove_journal(self._path)
+
+    def _begin(self, header: bytes) -> bytes:
+        """The first bytes of the journal, with its header."""
+        if self._sealer is None:
+            return tfrecord.frame(header)
+        raw = self._sealer.header + self._sealer.seal(header)
+        self._sealer.keep()
+        return raw
+
+    def _frame(self, record: bytes) -> bytes:
+        if self._sealer is None:
+            return tfrecord.frame(record)
+        return self._sealer.seal(record)
 
     def _release(self) -> None:
         self._open = False

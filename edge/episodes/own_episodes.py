@@ -30,6 +30,7 @@ from rlds import (
     consent_record,
     example_codec,
     reader,
+    sealing,
     sidecar,
     sidecar_statements,
     tfrecord,
@@ -176,9 +177,7 @@ class OwnEpisodes:
             if renewed:
                 consents.write_record(self._shared, renewed, copy.name)
             standing = consents.find_standing(self._shared, sidecar.parse(signed))
-            consents.open_or_close(
-                self._shared, copy.name, may_leave=standing.allowed
-            )
+            consents.open_or_close(self._shared, copy.name, may_leave=standing.allowed)
 
         return write
 
@@ -189,8 +188,8 @@ class OwnEpisodes:
             if terms is not None:
                 terms = dataclasses.replace(terms, consent=consent)
                 episode_terms.write(self._private, copy.name, terms)
-        framed = tfrecord.frame(example_codec.encode(changed))
-        durable_file.write(copy.path, framed, durable_file.PRIVATE)
+        raw = sealing.seal(tfrecord.frame(example_codec.encode(changed)))
+        durable_file.write(copy.path, raw, durable_file.PRIVATE)
 
     def _renew_record(
         self, name: str, framed: bytes, consent: Consent | None, key: RobotKey

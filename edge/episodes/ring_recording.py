@@ -42,7 +42,7 @@ from edge.episodes.step_ring import (
 from edge.robots.robot import RobotSpec
 from rlds import journal, recovery
 from rlds.closed_episode import EPISODE_SUFFIX
-from rlds.errors import MalformedEpisodeError
+from rlds.errors import MalformedEpisodeError, SealedError
 from rlds.spec import LEFT_OUT_TAG
 from rlds.tfds_directory import TfdsDirectory
 
@@ -532,6 +532,10 @@ def _count_steps(path: Path) -> int:
     """Number of whole steps in a journal; 0 if there is none that can be read."""
     try:
         content = journal.read(path)
+    except SealedError:  # they are there, though the key is lost
+        with contextlib.suppress(OSError):
+            return journal.count_sealed_steps(path)
+        return 0
     except ContinuonError:
         return 0
     return 0 if content is None else content.num_steps

@@ -16,7 +16,13 @@ from pathlib import Path
 
 from base import durable_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, DiskError, OversizedError, one_line
+from base.errors import (
+    ContinuonError,
+    DiskError,
+    OversizedError,
+    one_line,
+    reason,
+)
 from edge.episodes import consents, recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held, make_random_id
@@ -58,6 +64,7 @@ from rlds.errors import (
     DateError,
     FieldFormError,
     MalformedEpisodeError,
+    SealedError,
 )
 from rlds.recovery import RECOVERED_TAG
 from rlds.redaction_record import RedactionRecord
@@ -154,6 +161,7 @@ class Recording:
         self._masker = masker
         self._places = [path.stat() for path in (private, output)]
         self._aside = 0  # files that this recovery has set aside
+        self._sealed: list[SealedError] = []  # that it cannot open
 
     def is_in_place(self) -> bool:
         """Whether both folders are still those that were opened."""
@@ -312,13 +320,14 @@ class Recording:
             DiskError: an episode cannot be written; what was left stays.
         """
         self._aside = 0
+        sealed = self._sealed = []
         replacing.finish(self._private, self._open_directory, self._tell)
         self._set_aside_foreign()
         if self.has_more:
             return
         try:
             recovery.recover(self._private)
-        except DamagedJournalError as e:
+        except (DamagedJournalError, SealedError) as e:
             self._tell(str(e))
         for path in sorted(self._private.glob(f"*{EPISODE_SUFFIX}")):
             if self.has_more:
@@ -328,6 +337,11 @@ class Recording:
             shared = self._share_or_tell(path)
             if shared is not None:
                 yield shared
+        if sealed:
+            first, more = sealed[0], len(sealed) - 1
+            named = one_line(first.source) + (f" and {more} more" if more else "")
+            why = reason(first, first.source)
+            self._tell(f"{named} cannot be shared now: {why}; {first.remedy}")
         for name in episode_terms.list_episodes(self._private):
             if not self._holds(name):
                 episode_terms.remove(self._private, name)
@@ -378,6 +392,9 @@ class Recording:
     def _share_or_tell(self, path: Path) -> Shared | None:
         try:
             raw = reader.read_episode(path)
+        except SealedError as e:
+            self._sealed.append(e)
+            return None
         except _UNREADABLE as e:
             self._put_aside(e, path)
             return None

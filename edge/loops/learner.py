@@ -21,6 +21,7 @@ from edge import raw_memory
 from edge.loops import learning_job
 from edge.loops.learning_job import Compiled, Failed, Job, Report
 from edge.runtime_version import EXPORT_TARGET
+from rlds import spool_key
 
 EXIT_STOPPED = 3
 _NICE: Final = 19  # the lowest: it runs when nothing else wants the processor
@@ -73,6 +74,7 @@ def _run(job: Job) -> int:
     from edge.loops.package_functions import PackageFunctions, compile_function
     from release.verification import verify_integrity
 
+    spool_key.inherit()
     package = verify_integrity(job.package, EXPORT_TARGET)
     if job.function is not None and job.cache is not None:
         compile_function(package, job.function, job.cache)

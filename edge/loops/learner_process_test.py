@@ -22,6 +22,7 @@ from edge.loops.night import Receipt
 from edge.testing import process_tree, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
+from rlds import sealing, spool_key
 
 SOON_S = 20.0
 """Far less than a call that never ends; //tests/benchmarks:learner measures stops."""
@@ -78,6 +79,35 @@ def test_round_in_a_process_ends_with_a_delta_and_no_process(
     assert receipt.processor_s > 0.1
     assert not Path(f"/proc/{pid}").exists()
     assert (home.root / "run" / LOG).read_bytes() == b""
+
+
+def test_learner_opens_memories_with_the_key_of_its_parent(home: LearningHome) -> None:
+    spool_key.use(home.root / "spool.key", creates=True)
+    try:
+        home.install()
+        home.show(8)
+        for path in (home.root / "memories" / "new").iterdir():
+            path.write_bytes(sealing.seal(path.read_bytes()))
+        learning = home.open(inside=False)
+        learning.look()
+        learning.begin("slow")
+        assert finish(learning).accepted
+        kept = list((home.root / "memories").glob("*.tfrecord"))
+        assert len(kept) == 8
+        assert all(sealing.is_sealed(path.read_bytes()) for path in kept)
+    finally:
+        spool_key.use(None, creates=False)
+    told = home.told[:]
+    assert home.open().look() is None
+    assert [one for one in home.told if one not in told] == [
+        f"memories such as {min(path.name for path in kept)} are not used: expected "
+        f"the device's key {_id(home)}, got none"
+    ]
+    assert sorted((home.root / "memories").glob("*.tfrecord")) == sorted(kept)
+
+
+def _id(home: LearningHome) -> str:
+    return spool_key.load_or_create(home.root / "spool.key").id.hex()
 
 
 def test_learner_gives_way_and_stops_in_the_middle_of_an_endless_call(

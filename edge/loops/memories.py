@@ -34,9 +34,10 @@ from edge.errors import OtherRobotError, RobotMismatchError
 from edge.loops import memory_choice
 from edge.loops.memory_choice import Driver, Memory, Use
 from release.package import RobotFit
-from rlds import imitation, reader
+from rlds import imitation, reader, sealing
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
+from rlds.errors import SealedError
 from rlds.spec import LEFT_OUT_TAG, StopRule
 
 NEW: Final = "new"
@@ -87,6 +88,7 @@ class LocalMemories:
         self._has_unlisted = False  # whether there were more than are listed
         self._kept_back: set[Path] = set()  # bad ones that cannot be set aside
         self._foreign: dict[Path, str] = {}  # kept ones of another robot, and its name
+        self._told_sealed = False
         self._told_foreign = 0  # how many of them the operator knows of
         self._read_files = self._read_bytes = 0  # in this look
         self._bad: list[tuple[Path, Exception]] = []  # found in this look
@@ -137,6 +139,8 @@ class LocalMemories:
                     continue
                 except OtherRobotError as e:
                     self._foreign[path] = str(e.got)
+                except SealedError as e:
+                    self._note_sealed(path, e)
                 except (ContinuonError, OSError) as e:
                     self._bad.append((path, e))
         self._known = found
@@ -207,6 +211,9 @@ class LocalMemories:
                 return None
         except FileNotFoundError:
             return None  # the recorder removes the oldest when there are too many
+        except SealedError as e:
+            self._note_sealed(path, e)
+            return None
         except (ContinuonError, OSError) as e:
             self._bad.append((path, e))
             return None
@@ -227,7 +234,8 @@ class LocalMemories:
         self._read_files += 1
         with contextlib.suppress(OSError):
             self._read_bytes += path.lstat().st_size
-        raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
+        most_bytes = EPISODE_LIMIT_BYTES + sealing.OVERHEAD_BYTES
+        raw = plain_file.read(path, most_bytes, follow_links=False)
         return raw, reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
 
     def _open(self, path: Path, match: re.Match[str]) -> Memory:
@@ -286,6 +294,13 @@ class LocalMemories:
             with contextlib.suppress(DiskError):
                 durable_file.fsync_folder(folder)
         self._forget_old()
+
+    def _note_sealed(self, path: Path, error: SealedError) -> None:
+        """Lets a memory that cannot be opened lie until its key is back."""
+        self._kept_back.add(path)
+        if not self._told_sealed:
+            self._told_sealed = True
+            self._tell(f"memories such as {path.name} are not used: {reason(error)}")
 
     def _tell_of_foreign(self) -> None:
         count = len(self._foreign)

@@ -11,7 +11,7 @@ from pathlib import Path
 from base import durable_file, plain_file
 from base.errors import ContinuonError, one_line
 from edge.loops import memories
-from rlds import example_codec, reader, tfrecord
+from rlds import example_codec, reader, sealing, tfrecord
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
 
@@ -29,7 +29,8 @@ def list_copies(
         for path in sorted(folder.glob(f"*{EPISODE_SUFFIX}")):
             try:
                 limit_bytes = memories.EPISODE_LIMIT_BYTES
-                raw = plain_file.read(path, limit_bytes, follow_links=False)
+                most_bytes = limit_bytes + sealing.OVERHEAD_BYTES
+                raw = plain_file.read(path, most_bytes, follow_links=False)
                 episode = reader.read_episode_bytes(raw, limit_bytes)
             except (ContinuonError, OSError) as e:
                 tell(f"memory {one_line(path.name)} is left as it is: {e}")
@@ -43,10 +44,10 @@ def rewrite(path: Path, episode: Episode) -> None:
     Raises:
         DiskError: the disk refuses; do it again.
     """
-    framed = tfrecord.frame(example_codec.encode(episode))
-    target = memories.rename_for(path, framed) or path
+    raw = sealing.seal(tfrecord.frame(example_codec.encode(episode)))
+    target = memories.rename_for(path, raw) or path
     try:
-        durable_file.write(target, framed, path.stat().st_mode & 0o777)
+        durable_file.write(target, raw, path.stat().st_mode & 0o777)
         if target != path:
             path.unlink()
     except OSError as e:

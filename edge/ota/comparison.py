@@ -51,7 +51,7 @@ from edge.robots.clock import NS_PER_S
 from release import canary as canary_format
 from release import package as package_format
 from release.verification import IntactPackage
-from rlds import example_codec, tfrecord
+from rlds import example_codec, reader, tfrecord
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
 
@@ -208,10 +208,8 @@ def read_own_episodes(root: Path, most: int = MOST_OWN_EPISODES) -> list[Episode
     for _, path in sorted(dated, reverse=True):
         if len(found) == most:
             break
-        # A ValueError: an episode's file holds one record.
-        with contextlib.suppress(ContinuonError, OSError, ValueError):
-            (record,) = tfrecord.read_records(path, _EPISODE_LIMIT_BYTES)
-            found.append(example_codec.decode(record))
+        with contextlib.suppress(ContinuonError, OSError):
+            found.append(reader.read_episode(path, _EPISODE_LIMIT_BYTES))
     return found
 
 

@@ -16,7 +16,7 @@ from edge.robots.robot import Observation, Vector
 from edge.testing import tiny_package
 from release import canary
 from release.verification import IntactPackage, verify_integrity
-from rlds import example_codec, tfrecord
+from rlds import example_codec, sealing, tfrecord
 from rlds.episode import Episode
 
 HZ = 80.0
@@ -286,6 +286,18 @@ def test_package_as_quick_as_the_active_one_passes_where_every_step_is_interrupt
     found = compare(package, policy, policy, [drive(policy, 7)], HZ)
     assert found.new.step_p99_s > PERIOD_S
     require_as_good("package", found)
+
+
+def test_own_episodes_are_read_with_the_key_of_the_device_and_left_out_without(
+    tmp_path: Path,
+) -> None:
+    sealing.use(sealing.DeviceKey(bytes(32)))
+    raw = tfrecord.frame(example_codec.encode(tiny_package.episode(seed=1)))
+    (tmp_path / "1.tfrecord").write_bytes(sealing.seal(raw))
+    (tmp_path / "2.tfrecord").write_bytes(raw)
+    assert len(comparison.read_own_episodes(tmp_path)) == 2
+    sealing.use(None)
+    assert len(comparison.read_own_episodes(tmp_path)) == 1
 
 
 def test_newest_own_episodes_are_read_and_what_is_no_episode_is_left_out(

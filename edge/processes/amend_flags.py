@@ -18,6 +18,7 @@ from edge.processes.home import Home
 from edge.robots import machine_name
 from edge.robots.clock import MonotonicClock, require_right
 from edge.runtime_version import RUNTIME_DATE
+from rlds import spool_flags
 
 # Key flags of the programs, so that --help shows them.
 FROM = flags.DEFINE_string(
@@ -38,6 +39,7 @@ ROBOT_ID = flags.DEFINE_string(
 )
 path_flags.folders("from", "home", "private_dir")
 path_flags.files("key_file")
+flags.adopt_module_key_flags(spool_flags)
 
 
 @contextlib.contextmanager
@@ -49,6 +51,7 @@ def open_episodes() -> Iterator[Amending]:
         ContinuonError: as `amending.open_amending`.
     """
     raw_memory.forbid_dumps()
+    spool_flags.use(creates=False)
     place = read_place()
     now = require_right(MonotonicClock(), RUNTIME_DATE)
     with amending.open_amending(

@@ -415,6 +415,9 @@ class _Control:
         """Opens the ring once; without it the robot drives and nothing is recorded."""
         if self._sender is not None:
             return self._sender
+        with contextlib.suppress(OSError):
+            # Where it lay before it had a folder that others may not enter.
+            (self._home.run / self._home.ring.name).unlink(missing_ok=True)
         try:
             sender = StepSender(
                 self._home.ring,

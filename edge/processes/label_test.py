@@ -18,7 +18,7 @@ from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, simulated_episodes
 from edge.testing.processes import read_tree
-from rlds import consent_record, reader, sidecar
+from rlds import consent_record, reader, sealing, sidecar, spool_key
 from rlds.episode import Episode
 
 LABEL, TRIM = "edge.processes.label", "edge.processes.trim"
@@ -255,6 +255,22 @@ def home(tmp_path: Path) -> Home:
     made.new_memories.mkdir(parents=True)
     (made.new_memories / f"{name}.tfrecord").write_bytes(raw)
     return made
+
+
+def test_sealed_memory_is_labelled_with_its_key_and_stays_sealed(home: Home) -> None:
+    key = home.root / "spool.key"
+    sealing.use(spool_key.load_or_create(key))
+    (path,) = home.new_memories.iterdir()
+    path.write_bytes(sealing.seal(path.read_bytes()))
+    sealing.use(None)
+    flags = [f"--home={home.root}", ROBOT, f"--episode={path.stem}", "--says=failure"]
+    done = command.run(LABEL, *flags, f"--spool_key={key}")
+    assert (done.code, done.err) == (0, "")
+    raw = path.read_bytes()
+    assert sealing.is_sealed(raw)
+    sealing.use(spool_key.load_or_create(key))
+    assert reader.read_episode_bytes(raw).metadata.success is False
+    sealing.use(None)
 
 
 def test_copies_of_a_robots_home_are_labelled_and_trimmed_alike(home: Home) -> None:

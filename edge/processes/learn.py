@@ -61,6 +61,7 @@ from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots import machine_name
 from edge.robots.clock import rfc3339_from_unix_ns
+from rlds import spool_flags
 
 NAME: Final = "learn"
 _OWN_KEY: Final = "learner.key"
@@ -78,6 +79,7 @@ robot_flags.define_keys(
 )
 KEY_FILE = robot_flags.define_key_file(f"deltas/{_OWN_KEY}")
 robot_flags.define_learner_limits()
+flags.adopt_module_key_flags(spool_flags)
 ONCE = flags.DEFINE_bool("once", False, "whether to run one round now and end")
 LOOP = flags.DEFINE_enum(
     "loop", SLOW, [name for name in LOOPS if name != FAST], "loop that --once runs"
@@ -89,6 +91,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     raw_memory.hide()
+    spool_flags.use()
     home = Home(Path(HOME.value))
     budgets = robot_flags.read_budgets()
     settings = Settings(

@@ -44,6 +44,7 @@ from edge.processes.process import Process
 from edge.robots import machine_name
 from edge.robots.clock import NS_PER_S, MonotonicClock
 from edge.robots.robot import RobotSpec
+from rlds import spool_flags
 
 NAME: Final = "record"
 NEW_LIMIT_BYTES: Final = 1 << 30
@@ -59,6 +60,7 @@ ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file()
 robot_flags.define_shared_quota()
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
@@ -172,6 +174,7 @@ def main(argv: list[str]) -> None:
     word_flags.read()  # a wrong one is refused now
     raw_memory.hide()
     raw_memory.try_lock()
+    spool_flags.use()
     home = Home(Path(HOME.value))
     with process.open_process(home.root, NAME) as me:
         _record(me, home, ROBOT_ID.value or machine_name.derive_name())
@@ -249,6 +252,7 @@ def _open_folders(
     """Opens the folders for the episodes of a robot."""
     for folder in (home.private, home.shared):
         _tell_aside(me, folder, durable_file.set_aside_non_folder(folder))
+    spool_flags.say_if_plain(robot.simulated, me.say)
     key_file = KEY_FILE.value
     if key_file is None and not robot.simulated:
         key_file = str(home.private / "robot.key")

@@ -24,6 +24,7 @@ from edge.robots.robot import Microphone, RobotSpec, Vector
 from edge.robots.simulated_point import SPEC
 from edge.testing import process_tree, ring_steps
 from edge.testing.ring_steps import begin, list_parts, numbers, step
+from rlds import sealing, spool_key
 from rlds.episode import Episode
 
 KILLS: Final = 32
@@ -36,9 +37,10 @@ _COUNT_AT: Final = 40  # behind an episode's name of 36 letters, in whole words
 class Recorder:
     """The program `record`, which is killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         self.home = home.Home(folder / "home")
         self.home.run.mkdir(parents=True)
+        self._flags = flags
         self.log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.pid = self.start()
 
@@ -47,6 +49,7 @@ class Recorder:
             "edge.processes.record",
             f"--home={self.home.root}",
             f"--robot_id={_ROBOT_ID}",
+            *self._flags,
             out=self.log,
             err=self.log,
         )
@@ -86,6 +89,17 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     started = Recorder(tmp_path)
     yield started
     started.close()
+
+
+@pytest.fixture
+def sealing_recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """One whose device has a key, which this test has too."""
+    key = tmp_path / "spool.key"
+    spool_key.use(key, creates=True)
+    started = Recorder(tmp_path, f"--spool_key={key}")
+    yield started
+    started.close()
+    spool_key.use(None, creates=False)
 
 
 def wait_for_room(sender: StepSender) -> None:
@@ -247,6 +261,15 @@ def test_recorder_that_is_killed_loses_no_step(
     check_recorder_kills(recorder, KILLS, robot)
 
 
+def test_recorder_with_a_key_that_is_killed_loses_no_step_and_leaves_nothing_to_read(
+    sealing_recorder: Recorder,
+) -> None:
+    check_recorder_kills(sealing_recorder, KILLS, SPEC)
+    raw = sorted(sealing_recorder.home.new_memories.glob("*.tfrecord"))
+    assert raw
+    assert all(sealing.is_sealed(path.read_bytes()) for path in raw)
+
+
 @pytest.mark.parametrize("robot", [SPEC, HEARING], ids=["plain", "hearing"])
 def test_sender_that_is_killed_loses_at_most_one_step(
     recorder: Recorder, robot: RobotSpec
@@ -271,6 +294,13 @@ def test_recorder_that_is_killed_three_hundred_times_loses_no_step(
     recorder: Recorder,
 ) -> None:
     check_recorder_kills(recorder, LONG_KILLS)
+
+
+@pytest.mark.long
+def test_recorder_with_a_key_that_is_killed_three_hundred_times_loses_no_step(
+    sealing_recorder: Recorder,
+) -> None:
+    check_recorder_kills(sealing_recorder, LONG_KILLS)
 
 
 @pytest.mark.long

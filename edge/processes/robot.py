@@ -52,6 +52,7 @@ from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
 from edge.processes.view import Screen, Seen, describe, summarize
 from edge.robots import registry
+from rlds import spool_flags
 
 NAME: Final = process.SUPERVISOR
 TELL: Final = "tell"
@@ -82,6 +83,7 @@ robot_flags.define_learner_limits()
 robot_flags.define_shared_quota()
 flags.adopt_module_key_flags(sense_flags)
 flags.adopt_module_key_flags(word_flags)
+flags.adopt_module_key_flags(spool_flags)
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -161,6 +163,7 @@ def _list_programs(home: Path) -> list[Program]:
     ]
     budgets = robot_flags.hand_on_learner_limits()
     shared = [*robot_flags.hand_on_shared_quota(), *word_flags.hand_on()]
+    spool = spool_flags.hand_on()
     programs = [
         Program(
             "control",
@@ -170,9 +173,17 @@ def _list_programs(home: Path) -> list[Program]:
         ),
         # It shares the last episode first.
         Program(
-            "record", "edge.processes.record", (*own, *name, *consent, *shared), 30.0
+            "record",
+            "edge.processes.record",
+            (*own, *name, *consent, *shared, *spool),
+            30.0,
         ),
-        Program("learn", "edge.processes.learn", (*own, *keys, *name, *budgets), 5.0),
+        Program(
+            "learn",
+            "edge.processes.learn",
+            (*own, *keys, *name, *budgets, *spool),
+            5.0,
+        ),
     ]
     if CHANNEL.value:
         channel = f"--channel={CHANNEL.value}"
@@ -181,7 +192,7 @@ def _list_programs(home: Path) -> list[Program]:
             Program(
                 "update",
                 "edge.processes.update",
-                (*own, *keys, *name, robot, *senses, channel, *rounds),
+                (*own, *keys, *name, robot, *senses, channel, *rounds, *spool),
                 5.0,
             )
         )

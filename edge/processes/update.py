@@ -48,6 +48,7 @@ from edge.processes.round_worker import RoundWorker
 from edge.robots import machine_name, registry
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
+from rlds import spool_flags
 
 NAME: Final = "update"
 _TICK_S: Final = 0.2
@@ -79,6 +80,7 @@ SEED_PACKAGE = flags.DEFINE_string(
 )
 path_flags.places("channel", "seed_package")
 flags.adopt_module_key_flags(sense_flags)
+flags.adopt_module_key_flags(spool_flags)
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file("packages/updater.key")
 PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()
@@ -88,6 +90,7 @@ def main(argv: list[str]) -> int:
     """Does one round, or rounds until it is told to end."""
     _require_usage(argv)
     raw_memory.forbid_dumps()  # its rounds and their children inherit that
+    spool_flags.use()
     home = Home(Path(HOME.value))
     robot_id = ROBOT_ID.value or machine_name.derive_name()
     specs = _read_specs()

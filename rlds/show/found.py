@@ -18,7 +18,7 @@ from typing import Final
 
 from base import durable_file, plain_file
 from base.errors import ContinuonError
-from rlds import example_codec, reader, sidecar, tfrecord
+from rlds import example_codec, reader, sealing, sidecar, tfrecord
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError, ShowError
 from rlds.raw_layout import EPISODE_FILE, SIDECAR_FILE
@@ -105,6 +105,9 @@ def open_file(path: Path) -> Iterator[Found]:
         CorruptRecordError, MalformedEpisodeError, OversizedError, DiskError: the file
             is torn, holds no episode, or cannot be read; those before it were given.
     """
+    if _is_sealed(path):
+        yield _look_beside(Found(path, None, reader.read_episode(path)))
+        return
     records = tfrecord.read_records(path, reader.LIMIT_BYTES)
     first = list(itertools.islice(records, 2))
     if not first:
@@ -114,6 +117,15 @@ def open_file(path: Path) -> Iterator[Found]:
         return
     for number, record in enumerate(itertools.chain(first, records)):
         yield Found(path, number, _decode(record, path, number))
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file is a raw episode that its robot has encrypted."""
+    try:
+        with plain_file.open_stream(path) as stream:
+            return sealing.is_sealed(stream.read(len(sealing.MAGIC)))
+    except OSError as e:
+        raise durable_file.disk_error(path, "to read the file", e) from e
 
 
 def _decode(record: bytes, path: Path, number: int | None) -> Episode:

@@ -25,6 +25,7 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from base.errors import ContinuonError
+from rlds import spool_flags
 from rlds.errors import ShowError
 from rlds.show import channel_names, found, overview, page
 from rlds.show.channel_names import ChannelNames
@@ -43,6 +44,7 @@ _NAMES = flags.DEFINE_string(
     "JSON file with names and units of the channels; rlds/show/channel_names.py has"
     " its form (default: channels are numbered)",
 )
+flags.adopt_module_key_flags(spool_flags)
 path_flags.places("output")
 path_flags.files("names")
 flags.FLAGS.set_gnu_getopt(True)  # the episode may stand before the flags
@@ -56,6 +58,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         got = f"{len(argv) - 1}: {argv[1:]}" if argv[1:] else "none"
         raise app.UsageError(f"expected one episode or folder of them, got {got}")
+    spool_flags.use(creates=False)
     source, output = Path(argv[1]).expanduser(), Path(_OUTPUT.value)
     names = ChannelNames()
     if _NAMES.value:

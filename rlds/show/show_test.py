@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from base.testing import command
-from rlds import example_codec, tfrecord
+from rlds import example_codec, sealing, spool_key, tfrecord
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
@@ -39,6 +39,24 @@ def test_one_episode_becomes_one_page_that_others_cannot_read(tmp_path: Path) ->
     ]
     assert output.read_text().startswith("<!doctype html>")
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
+
+
+def test_raw_episode_of_a_device_with_a_key_is_shown_with_it(tmp_path: Path) -> None:
+    key, source = tmp_path / "spool.key", write(tmp_path / "a.tfrecord")
+    sealing.use(spool_key.load_or_create(key))
+    source.write_bytes(sealing.seal(source.read_bytes()))
+    sealing.use(None)
+    output = f"--output={tmp_path / 'a.html'}"
+    done = command.run(MODULE, str(source), output)
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "expected the device's key" in done.err
+    assert "--spool_key" in done.err
+    done = command.run(MODULE, str(source), output, f"--spool_key={key}.none")
+    assert done.code == 1
+    assert "No such file" in done.err
+    done = command.run(MODULE, str(source), output, f"--spool_key={key}")
+    assert (done.code, done.err) == (0, "")
+    assert "a.tfrecord, 5 steps" in done.out
 
 
 def test_same_episode_gives_the_same_page(tmp_path: Path) -> None:

@@ -5,15 +5,17 @@
 Records episodes of 500 steps with the robot's own recorder, as its control loop does:
 one `append` per step, each passed to the kernel, then a close that makes a durable
 episode. --picture=64 adds the JPEG of a camera of 64x64 to each step, another one each
-time. Prints one JSON line. `append_*` counts only the appends; `whole_*` is the
-whole episode with opening, closing and their syncs. The figure is the median over
-episodes; the best episode shows the machine without other load.
+time. --sealed encrypts them as a device with a key does. Prints one JSON line.
+`append_*` counts only the appends; `whole_*` is the whole episode with opening, closing
+and their syncs. The figure is the median over episodes; the best episode shows the
+machine without other load.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import json
 import resource
+import secrets
 import statistics
 import tempfile
 import time
@@ -28,6 +30,8 @@ from edge.control.control_step import ControlStep
 from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.camera_drivers import SimulatedCamera
 from edge.robots.robot import Camera, Observation, Picture, Vector
+from rlds import sealing
+from rlds.sealing import KEY_BYTES, DeviceKey
 from rlds.spec import EpisodeSpec
 from tests.benchmarks import commands
 
@@ -38,6 +42,7 @@ _ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "numbers in an action")
 _PICTURE = flags.DEFINE_integer(
     "picture", 0, "sides of the picture of each step, in pixels; 0 for none"
 )
+_SEALED = flags.DEFINE_bool("sealed", False, "whether the device has a spool key")
 _FOLDER = flags.DEFINE_string(
     "folder", None, "folder to record into; default: a temporary one"
 )
@@ -49,6 +54,8 @@ _HZ = 1e6  # the camera's: nobody waits for it here
 def main(argv: list[str]) -> None:
     """Records, then prints the figures."""
     del argv
+    if _SEALED.value:
+        sealing.use(DeviceKey(secrets.token_bytes(KEY_BYTES)))
     side = _PICTURE.value
     cameras = (Camera("front", side, side, _HZ),) if side else ()
     names = tuple(camera.name for camera in cameras)
