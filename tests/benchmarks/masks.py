@@ -194,6 +194,9 @@ def _count(seed: int, scene: Scene, found: Masked, figures: _Figures) -> None:
     leaks: dict[int, list[list[float]]] = {}
     for step, (raw, image) in enumerate(zip(scene.images, found.images, strict=True)):
         before, after = _brightest(raw), _brightest(image)
+        if after.shape != before.shape:
+            # It was dropped, as by a child that took too long: all of it is black.
+            after = np.zeros_like(before)
         figures.areas.append(float((after < _BLACK).mean() - (before < _BLACK).mean()))
         for face in scene.faces[step]:
             if face.share < _LEAST_SEEN:
