@@ -156,6 +156,7 @@ def test_face_that_the_camera_saw_does_not_leave_in_any_picture(tmp_path: Path) 
 # What OpenCV has of a camera before which somebody stands.
 OPENCV = """
 import io
+import time
 
 from PIL import Image
 
@@ -163,6 +164,10 @@ from edge.testing import photographs
 
 CAP_V4L2 = CAP_PROP_FOURCC = CAP_PROP_FRAME_WIDTH = CAP_PROP_FRAME_HEIGHT = 0
 CAP_PROP_FPS = CAP_PROP_BUFFERSIZE = IMWRITE_JPEG_QUALITY = 0
+
+PIXELS = photographs.show_head(4)
+RAW = io.BytesIO()
+Image.fromarray(PIXELS).save(RAW, "JPEG")
 
 
 class VideoWriter:
@@ -181,7 +186,8 @@ class VideoCapture:
     def set(self, name, value): ...
 
     def read(self):
-        return True, photographs.show_head(4)
+        time.sleep(0.05)
+        return True, PIXELS
 
     def release(self): ...
 
@@ -192,9 +198,7 @@ class Encoded(bytes):
 
 
 def imencode(suffix, pixels, options):
-    raw = io.BytesIO()
-    Image.fromarray(pixels).save(raw, "JPEG")
-    return True, Encoded(raw.getvalue())
+    return True, Encoded(RAW.getvalue())
 """
 FACE = (slice(100, 150), slice(140, 180))
 
@@ -227,12 +231,14 @@ def test_camera_that_is_given_to_a_simulated_arm_is_masked_as_any_other(
     episode, said = read(tmp_path)
     images = episode.steps[f"observation/image_{camera}"]
     assert len(images) == STEPS
-    for image in images:
-        assert decode(image)[FACE].max() < 40
+    masks = said.privacy.pictures
     assert said.privacy.drawn is None
-    assert said.privacy.pictures is not None
+    assert masks is not None
     assert {*said.privacy.detectors} == {"faces", "plates"}
-    assert said.privacy.frames_masked >= STEPS
+    # On a machine that is too busy to look at pictures in time they are dropped.
+    for image in images:
+        assert blank_picture.is_blank(image) or decode(image)[FACE].max() < 40
+    assert said.privacy.frames_masked + masks.frames_dropped >= STEPS
     covered = set(said.privacy.fields_covered)
     assert set(episode.spec.picture_fields) <= covered
     assert send(tmp_path)
