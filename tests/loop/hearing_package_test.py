@@ -74,20 +74,18 @@ def test_package_that_hears_goes_where_the_sound_says(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
     robot = f"{tmp_path}/hearing_arm.py:HearingArm"
     output, raw = tmp_path / "episodes", tmp_path / "raw"
-    for more in (
-        ("--episodes=15", "--seed=7", f"--enrol={tmp_path}/robot.json"),
-        ("--episodes=60", "--seed=100", "--sim_start=2026-01-02T08:00:00Z"),
-    ):
-        flags = f"--robot={robot}", "--actor_noise=0.3", "--consent"
-        binaries.run("edge/record", *flags, f"--output={output}", *more)
+    own = f"--robot={robot}", "--actor_noise=0.3", "--consent", f"--output={output}"
+    enrolled, index = f"{tmp_path}/robot.json", f"--index={tmp_path}/index"
+    first = "--episodes=15", "--seed=7", f"--enrol={enrolled}"
+    second = "--episodes=60", "--seed=100", "--sim_start=2026-01-02T08:00:00Z"
+    binaries.run("edge/record", *own, *first)
+    binaries.run("edge/record", *own, *second)
     binaries.run("edge/episodes/upload", f"--from={output}", f"--to={raw}")
-    flags = f"--raw={raw}", f"--enrolled={tmp_path}/robot.json"
-    binaries.run("cloud/ingest/ingest", *flags)
-    index = f"--index={tmp_path}/index"
+    binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
     binaries.run("cloud/index/index", f"--raw={raw}", index)
     dataset = tmp_path / "hums/v1.0.0"
-    flags = f"--spec={tmp_path}/spec.json", f"--output={dataset}"
-    binaries.run("cloud/curate/curate", f"--raw={raw}", index, *flags)
+    spec = f"--spec={tmp_path}/spec.json", f"--output={dataset}"
+    binaries.run("cloud/curate/curate", f"--raw={raw}", index, *spec)
     trained = binaries.attempt(
         "cloud/job/train",
         f"--store={tmp_path}/store",
