@@ -96,7 +96,5 @@ def test_package_that_hears_goes_where_the_sound_says(tmp_path: Path) -> None:
         "--evaluation_max_steps=60",
     )
     said = trained.stdout + trained.stderr
-    (driven,) = re.findall(r"^touch +(\d+) +(\d+)", trained.stdout, re.MULTILINE) or [
-        ("", said)
-    ]
-    assert driven == ("20", "20"), said
+    # 20 episodes are too few for a verdict, and enough to tell from chance.
+    assert re.search(r"│ touch +│ 100\.0 % ", said), said
