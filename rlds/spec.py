@@ -116,8 +116,8 @@ MASKS_VERSION = "masks-1"
 # which holds for at least so long. Nobody who listens understands a sentence of which
 # the powers vary at less than 2 Hz (Drullman, Festen and Plomp 1994, J. Acoust. Soc.
 # Am. 95, 1053 and 2670). A program that knows the voice and a list of 40 words may
-# find a word that is said alone: 9 % of them so, and 62 to 97 % in 8 bands, twice a
-# second, in steps of 0.5 (docs/decisions/0020-what-a-robot-hears.md).
+# find a word that is said alone: 14 % of them so, and 80 % in 8 bands, twice a second,
+# in steps of 0.5 (docs/decisions/0020-what-a-robot-hears.md).
 SOUND_BANDS = 4
 SOUND_STEP = 2.0  # natural logarithm of the power: a factor of 7.4
 SOUND_HOLD_NS = 1_000_000_000

@@ -163,7 +163,7 @@ class MicrophoneThread:
         rate = self._source.rate
         if not _LEAST * rate <= found <= _MOST * rate:
             raise MicrophoneError(
-                "--microphone",
+                "its device",
                 f"{rate} samples per second",
                 f"{found:.0f}",
                 "name a device that converts, such as alsa:plughw:1,0",

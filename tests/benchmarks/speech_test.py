@@ -22,7 +22,7 @@ def test_recogniser_finds_words_in_samples_and_none_in_what_leaves() -> None:
     alone = found["alone"]
     assert alone["words"] == 3 * len(WORDS)
     # One in forty is chance; finer sound tells who knows the voice most of the words.
-    assert alone["leaves a robot"] <= 0.15 * alone["words"]
+    assert alone["leaves a robot"] <= 0.2 * alone["words"]
     assert alone["8 bands, 2 per second, steps of 0.5"] > 0.5 * alone["words"]
 
 
