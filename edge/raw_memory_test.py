@@ -7,7 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,56 +17,31 @@ from edge import raw_memory
 NOBODY = 65534
 _PR_SET_DUMPABLE = 4
 _PTRACE_ATTACH = 16
+_CAPABILITY_VERSION = 0x20080522
 
 
-@contextlib.contextmanager
-def running(*calls: str) -> Iterator[int]:
-    """Id of a process of this user without rights that has made these calls."""
-    program = "\n".join(
-        (
-            "import contextlib, ctypes, os, sys",
-            "from edge import raw_memory",
-            "if os.getuid() == 0:",
-            "    with contextlib.suppress(OSError):",
-            f"        os.setuid({NOBODY})",
-            # Root of a namespace without other users gives up its rights instead:
-            # whoever has fewer than this process may not look into it in any case.
-            "if os.getuid() == 0:",
-            "    header = (ctypes.c_uint32 * 2)(0x20080522, 0)",
-            "    ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)())",
-            # As one that this user has started.
-            f"ctypes.CDLL(None).prctl({_PR_SET_DUMPABLE}, 1, 0, 0, 0)",
-            *(f"raw_memory.{call}()" for call in calls),
-            "print('ready', flush=True)",
-            "sys.stdin.read()",
-        )
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        yield child.pid
+def give_up_rights() -> None:
+    """Becomes a process without rights, which any program of its user may look into.
+
+    Root becomes nobody, or in a namespace of one user root without capabilities.
+    """
+    if os.getuid() == 0:
+        with contextlib.suppress(OSError):
+            os.setuid(NOBODY)
+    if os.getuid() == 0:
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+        assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def in_child_without_rights(work: "list[str]", pid: int) -> set[str]:
-    """Which of these a process of the same user, which is not root, may do to `pid`."""
+def in_child(work: Callable[[], str]) -> str:
+    """What `work` returns in a process of its own, which may change what it is."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            if os.getuid() == 0:
-                with contextlib.suppress(OSError):
-                    os.setuid(NOBODY)
-            if not os.getuid():
-                _drop_capabilities()
-            done = [name for name in work if _TRIES[name](pid)]
-            os.write(writing, " ".join(done).encode())
+            os.write(writing, work().encode())
             code = 0
         finally:
             os._exit(code)
@@ -74,14 +49,40 @@ def in_child_without_rights(work: "list[str]", pid: int) -> set[str]:
     with os.fdopen(reading) as file:
         said = file.read()
     assert os.waitpid(child, 0)[1] == 0
-    return set(said.split())
+    return said
 
 
-def _drop_capabilities() -> None:
-    """Gives up what root of a namespace of one user has; it cannot be another user."""
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    assert ctypes.CDLL(None).capset(header, nothing) == 0
+@contextlib.contextmanager
+def running(call: Callable[[], object] = lambda: None) -> Iterator[int]:
+    """Id of a process of this user without rights that has made this call."""
+    (ready, say_ready), (stay, let_go) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(let_go)
+            give_up_rights()
+            call()
+            os.write(say_ready, b"ready")
+            os.read(stay, 1)
+        finally:
+            os._exit(0)
+    os.close(say_ready)
+    assert os.read(ready, 5) == b"ready"
+    yield child
+    os.close(let_go)
+    os.waitpid(child, 0)
+    os.close(ready)
+    os.close(stay)
+
+
+def try_without_rights(tried: Iterable[str], pid: int) -> set[str]:
+    """Which of these a process of the same user without rights may do to `pid`."""
+
+    def work() -> str:
+        give_up_rights()
+        return " ".join(name for name in tried if _TRIES[name](pid))
+
+    return set(in_child(work).split())
 
 
 def _reads(name: str, pid: int) -> bool:
@@ -113,19 +114,19 @@ def test_hidden_process_shows_its_user_neither_memory_nor_environment() -> None:
     tried = ["mem", "environ", "io", "trace"]
     with running() as pid:
         # Some kernels let nobody trace what is not a child of theirs.
-        assert in_child_without_rights(tried, pid) - {"trace"} >= {"environ", "io"}
-    with running("hide") as pid:
-        assert in_child_without_rights(tried, pid) == set()
+        assert try_without_rights(tried, pid) >= {"environ", "io"}
+    with running(raw_memory.hide) as pid:
+        assert try_without_rights(tried, pid) == set()
 
 
 def test_process_that_only_forbids_dumps_can_be_measured() -> None:
-    with running("forbid_dumps") as pid:
-        assert "io" in in_child_without_rights(["io"], pid)
+    with running(raw_memory.forbid_dumps) as pid:
+        assert "io" in try_without_rights(["io"], pid)
 
 
 @pytest.mark.parametrize("call", ["forbid_dumps", "hide"])
 def test_nothing_is_dumped_whatever_the_limit_was(call: str) -> None:
-    with running(call) as pid:
+    with running(getattr(raw_memory, call)) as pid:
         limits = Path(f"/proc/{pid}/limits").read_text()
         (line,) = [x for x in limits.splitlines() if x.startswith("Max core file size")]
         assert line.split()[4:6] == ["0", "0"]
@@ -158,25 +159,17 @@ def test_killed_by_a_fault_it_leaves_no_core(call: str, tmp_path: Path) -> None:
 
 def locked_kb(unlimited: bool) -> tuple[str, int]:
     """What `try_lock` says in a process of its own, and what is locked then, in kB."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            if not unlimited:
-                resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-                _drop_capabilities()
-            refused = raw_memory.try_lock()
-            status = Path("/proc/self/status").read_text().splitlines()
-            (line,) = [x for x in status if x.startswith("VmLck:")]
-            os.write(writing, f"{line.split()[1]} {refused}".encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        locked, _, refused = file.read().partition(" ")
-    assert os.waitpid(child, 0)[1] == 0
+
+    def work() -> str:
+        if not unlimited:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+            give_up_rights()
+        refused = raw_memory.try_lock()
+        status = Path("/proc/self/status").read_text().splitlines()
+        (line,) = [x for x in status if x.startswith("VmLck:")]
+        return f"{line.split()[1]} {refused}"
+
+    locked, _, refused = in_child(work).partition(" ")
     return refused, int(locked)
 
 
