@@ -3,6 +3,8 @@
 import ctypes
 import functools
 import importlib
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,18 +23,21 @@ Samples = npt.NDArray[np.float32]
 
 
 @functools.cache
-def _open() -> tuple[Any, int]:
+def _open() -> tuple[Any, int, object]:
     loader: Any = importlib.import_module("espeakng_loader")
     library = ctypes.CDLL(str(loader.get_library_path()))
-    folder = str(loader.get_data_path()).encode()
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, folder, 0)
+    # It forgets a path of more than 160 bytes, such as one of a test, so it gets a link.
+    link = tempfile.TemporaryDirectory(dir="/tmp", prefix="voice-")
+    folder = Path(link.name) / "data"
+    folder.symlink_to(Path(loader.get_data_path()).absolute())
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder).encode(), 0)
     library.espeak_SetVoiceByName(b"en-us")
-    return library, rate
+    return library, rate, link
 
 
 def say(text: str, words_per_minute: int = 150, pitch: int = 50) -> Samples:
     """Returns the samples [n] of a text, `RATE` per second, from -1 to 1."""
-    library, rate = _open()
+    library, rate, _ = _open()
     said: list[npt.NDArray[np.int16]] = []
 
     def take(samples: Any, count: int, events: object) -> int:  # noqa: ANN401 - ctypes
