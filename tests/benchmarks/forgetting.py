@@ -17,6 +17,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -184,7 +185,12 @@ class _Robot:
 
 
 def count_before_night(path: Path) -> int:
-    """How many episodes a robot had before its first night, by its `life.json`."""
+    """How many episodes a robot had before its first night, by its `life.json`.
+
+    A life that ended before it was measured has none: then every episode counts.
+    """
+    if not path.exists():
+        return sys.maxsize
     days = [Day(**day) for day in json.loads(path.read_bytes())["days"]]
     return sum(day.episodes + day.shown for day in days[:2])
 
