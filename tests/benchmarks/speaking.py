@@ -26,7 +26,7 @@ Samples = npt.NDArray[np.float32]
 def _open() -> tuple[Any, int, object]:
     loader: Any = importlib.import_module("espeakng_loader")
     library = ctypes.CDLL(str(loader.get_library_path()))
-    # It forgets a path of more than 160 bytes, such as one of a test, so it gets a link.
+    # It forgets a path of more than 160 bytes, as tests have, so it gets a link.
     link = tempfile.TemporaryDirectory(dir="/tmp", prefix="voice-")
     folder = Path(link.name) / "data"
     folder.symlink_to(Path(loader.get_data_path()).absolute())
