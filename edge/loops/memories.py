@@ -300,7 +300,8 @@ class LocalMemories:
         self._kept_back.add(path)
         if not self._told_sealed:
             self._told_sealed = True
-            self._tell(f"memories such as {path.name} are not used: {reason(error)}")
+            why = f"expected {error.expected}, got {error.got}"
+            self._tell(f"memories such as {path.name} are not used: {why}")
 
     def _tell_of_foreign(self) -> None:
         count = len(self._foreign)
