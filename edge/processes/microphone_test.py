@@ -171,12 +171,16 @@ def test_machine_without_a_recording_program_is_one_line_before_anything_is_star
     tmp_path: Path,
 ) -> None:
     made = robot_home.make(tmp_path)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    # What starts Python here.
+    (tools / "readlink").symlink_to(str(shutil.which("readlink")))
     done = subprocess.run(
         processes.command("edge.processes.robot", *made.flags, "--microphone=alsa"),
         capture_output=True,
         text=True,
         check=False,
-        env={**processes.environment(), "PATH": str(tmp_path)},
+        env={**processes.environment(), "PATH": str(tools)},
         timeout=process_tree.LONGEST_S,
     )
     assert done.returncode != 0
