@@ -40,6 +40,8 @@ class RepeatedReadings:
         """
         self._stretch = stretch
         self.repeated = self.steps = 0
+        self._changing: np.ndarray = np.zeros((), np.bool_)
+        self._was_new = False
         self._begin()
 
     def notice(self, action: Vector, is_new: np.ndarray) -> bool:
@@ -74,5 +76,5 @@ class RepeatedReadings:
 
     def _begin(self) -> None:
         self._count = self._news = self._changed = self._turns = 0
-        self._changing: np.ndarray = np.zeros((), np.bool_)
+        self._changing = np.zeros((), np.bool_)
         self._was_new = False

@@ -1,6 +1,6 @@
 """Old readings between new ones are noticed; slow arms and coarse encoders are not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ TOLD = np.array([0.5], np.float32)
 MOVING = np.cumsum(np.random.default_rng(3).uniform(0.1, 1.0, (STEPS, 6)), axis=0)
 
 
-def count(states: Sequence[np.ndarray], action: np.ndarray = TOLD) -> list[str]:
+def count(states: Iterable[np.ndarray], action: np.ndarray = TOLD) -> list[str]:
     """What sensors are said to do, in the order in which it is noticed."""
     frozen = FrozenSensors(-np.ones_like(action), np.ones_like(action), HZ)
     return [
