@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge import raw_memory
+from edge.testing.child import in_child
 
 NOBODY = 65534
 _PR_SET_DUMPABLE = 4
@@ -32,24 +33,6 @@ def give_up_rights() -> None:
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
         assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-
-
-def in_child(work: Callable[[], str]) -> str:
-    """What `work` returns in a process of its own, which may change what it is."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.write(writing, work().encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        said = file.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return said
 
 
 @contextlib.contextmanager

@@ -3,34 +3,16 @@ import gc
 import os
 import resource
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.control import realtime
 from edge.control.realtime import Grants
+from edge.testing.child import in_child
 
 NOBODY = 65534
 FIFO = os.SCHED_FIFO
-
-
-def in_child(work: Callable[[], str]) -> str:
-    """What `work` returns in a process of its own, which may change what it is."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.write(writing, work().encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        said = file.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return said
 
 
 def scheduler() -> int:
