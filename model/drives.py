@@ -1,10 +1,12 @@
-"""Turns back an arm that moves further or later than it did in training.
+"""Turns back an arm that moves further, less far or later than it did in training.
 
 A night finds how the sensors of the known robot follow its commands, and with which
 gain and how many steps later those of the robot of now do (`model.learn.actuation`). It
 writes all of it into the calibration, and the control step then turns it back:
 
-- A command is divided by the gain.
+- A command is divided by the gain. What is then beyond the limits of the arm is cut off
+  by whoever drives it: a weak arm is as slow as it is, but presses as hard as it should
+  and stops where it should.
 - The model is given the state that the known robot would show by now: to the state that
   is seen, the motion is added that commands on their way will still cause.
 
@@ -13,8 +15,8 @@ the change of the state is compared with what the commands would have done to th
 arm and to the one of now. The difference of the two errors is summed up, and its sign
 tells the robots apart after a step or two in free motion. So one delta serves both, and
 nothing has to be learned by heart, or forgotten. An episode begins as one of the robot
-of now. An arm with another gain that presses on something follows neither, and is taken
-for the known one until it moves freely again.
+of now. An arm with a larger gain that presses on something follows neither, and is taken
+for the known one until it moves freely again; with a smaller gain, for the one of now.
 
 Only the control step does this: in a window of recorded steps (`WaveCore.sequence`) the
 commands are those of whoever drove.
@@ -43,8 +45,8 @@ from model.surfaces import Calibration
 
 LARGEST_LATENCY_STEPS = REMEMBERED_COMMANDS - RESPONSE_STEPS
 """Largest latency that can be turned back, 16: a fifth of a second at 80 Hz."""
-LARGEST_GAIN = 4.0
-"""Largest gain that is turned back; one below 1 is left as it is."""
+SMALLEST_GAIN, LARGEST_GAIN = 0.25, 4.0
+"""Gains that are turned back; one beyond them counts as the nearest of them."""
 SAID_GAIN, SAID_LATENCY, SAID_RESPONSE = 0.1, 0.05, 0.25
 """What a delta adds for a gain of 1 more, for a step, and for a response of 1: small,
 so that all of it has room within the bound of the calibration."""
@@ -137,7 +139,7 @@ class Drives(nnx.Module):
         return following - share * (self._move(commands)[2] * deviation)
 
     def _gain(self) -> at.Array:
-        return jnp.clip(1.0 + self.gain[...] / SAID_GAIN, 1.0, LARGEST_GAIN)
+        return jnp.clip(1.0 + self.gain[...] / SAID_GAIN, SMALLEST_GAIN, LARGEST_GAIN)
 
     def _move(self, commands: at.Array) -> at.Array:
         """What commands [h a] do in one step, in deviations, [3 n].

@@ -1,4 +1,4 @@
-"""A late or stronger arm is turned back while it is one, and only then."""
+"""A late, stronger or weaker arm is turned back while it is one, and only then."""
 
 from typing import NamedTuple
 
@@ -84,7 +84,14 @@ def drive(told: Drives, arms: list[Arm], *, noise: float = 0.0) -> Driven:
     return Driven(*(np.stack(x) for x in zip(*found, strict=True)))
 
 
-CHANGED = [Arm(latency=3), Arm(latency=16), Arm(gain=(2.5, 1.0)), Arm((1.5, 2.0), 5)]
+CHANGED = [
+    Arm(latency=3),
+    Arm(latency=16),
+    Arm(gain=(2.5, 1.0)),
+    Arm((1.5, 2.0), 5),
+    Arm(gain=(0.4, 1.0)),
+    Arm((0.5, 2.0), 5),
+]
 
 
 @pytest.mark.parametrize("arm", CHANGED)
@@ -138,7 +145,7 @@ def test_without_a_delta_every_number_passes_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("said", [-1e4, 1e4])
-def test_numbers_that_no_night_finds_never_make_a_command_larger(said: float) -> None:
+def test_numbers_that_no_night_finds_have_limits(said: float) -> None:
     told = Drives(N, A)
     for array in (told.response, told.unit, told.gain, told.latency):
         array[...] = jnp.full(array.shape, said)
@@ -149,7 +156,7 @@ def test_numbers_that_no_night_finds_never_make_a_command_larger(said: float) ->
     seen = told.turn_back(far, far, HEARD, DEVIATION, commands, jnp.zeros(1))
     assert all(np.isfinite(x).all() for x in seen)
     assert (driven.factor >= 1 / drives.LARGEST_GAIN).all()
-    assert (driven.factor <= 1).all()
+    assert (driven.factor <= 1 / drives.SMALLEST_GAIN).all()
 
 
 def test_arm_that_was_held_is_told_again_soon_after_it_moves() -> None:

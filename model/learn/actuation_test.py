@@ -14,6 +14,7 @@ from model.testing.remembered import Remembered, fill
 
 SIZES = config.tiny(state_size=3, action_size=3, task_count=1)
 GAIN = np.array([1.5, 1.9, 1.0], np.float32)
+WEAK = np.array([0.4, 0.6, 1.0], np.float32)
 STEPS = (60, 90, 40)
 ONES = np.ones(3, np.float32)
 PACED = config.tiny(state_size=1, action_size=2, task_count=1)
@@ -77,12 +78,13 @@ def test_channels_and_commands_that_belong_together_are_found(known: Response) -
     assert known.heard.tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("true", [GAIN, ONES])
 @pytest.mark.parametrize("pressing", [5, 11])
 def test_arm_that_presses_on_something_shows_no_smaller_gain(
-    known: Response, pressing: int
+    known: Response, pressing: int, true: np.ndarray
 ) -> None:
     pressed = []
-    for one in episodes(2, LIVED, gain=GAIN, latency=3):
+    for one in episodes(2, LIVED, gain=true, latency=3):
         states = one.states.copy()
         # In so many of 15 steps the second axis is held by what it presses on.
         held = np.arange(len(states) - 1) % 15 < pressing
@@ -91,7 +93,7 @@ def test_arm_that_presses_on_something_shows_no_smaller_gain(
         pressed.append(one._replace(states=states))
     gain, latency = identify(known, pressed)
     assert latency == 3
-    np.testing.assert_allclose(gain, GAIN, rtol=0.13)
+    np.testing.assert_allclose(gain, true, rtol=0.13)
 
 
 @pytest.mark.parametrize("pace", [0.3, 0.5])
@@ -136,6 +138,8 @@ def test_command_that_no_channel_follows_nearly_is_not_heard() -> None:
         (ONES, 0),
         (GAIN, 5),
         (GAIN, 16),
+        (WEAK, 0),
+        (WEAK, 5),
         *(pytest.param(ONES, n, marks=pytest.mark.long) for n in (1, 5, 16)),
         *(pytest.param(GAIN, n, marks=pytest.mark.long) for n in (0, 1)),
     ],
@@ -151,6 +155,19 @@ def test_gain_and_latency_are_found_in_other_episodes(
 def test_gain_of_a_command_that_moves_nothing_stays_one(known: Response) -> None:
     gain = np.array([2.0, 2.0, 0.3], np.float32)
     assert identify(known, episodes(2, LIVED, gain))[0][2] == 1
+
+
+def test_gripper_that_closes_on_something_is_not_taken_for_weak(
+    known: Response,
+) -> None:
+    held = []
+    for one in episodes(2, LIVED):
+        # The second axis closes as told until it meets what it holds.
+        states = one.states.copy()
+        states[:, 1] = np.minimum(states[:, 1], states[0, 1] + 0.03)
+        held.append(one._replace(states=states))
+    gain, _ = identify(known, held)
+    np.testing.assert_allclose(gain, ONES, atol=0.13)
 
 
 def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:

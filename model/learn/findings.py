@@ -15,8 +15,8 @@ from model.learn.memories import View
 from model.wavecore import WaveCore
 
 FURTHER = 1.25
-"""An arm that moves this much further for some command counts as having another gain.
-The gain of an unchanged axis is found as 1.0 to 1.1."""
+"""An arm that moves this much further, or less far, for some command counts as having
+another gain. The gain of an unchanged axis is found as 1.0 to 1.1."""
 LATER = 0.95
 """A latency counts if it leaves less than this share of the error without one: 0.35 for
 8 steps, 0.84 where the arm mostly presses on something in vain, 1 for other arms."""
@@ -39,7 +39,8 @@ def tell_arm(state: State) -> tuple[at.Array, at.Array]:
     late &= state["latency"] >= LEAST_LATENCY
     gain = jnp.where(late, state["gain"], state["gain_at_once"])
     latency = jnp.where(late, state["latency"], 0)
-    return jnp.where(gain > FURTHER, gain, 1.0), latency
+    other = (gain > FURTHER) | (gain < 1 / FURTHER)
+    return jnp.where(other, gain, 1.0), latency
 
 
 def has_other_arm(state: State) -> at.Array:
@@ -51,7 +52,7 @@ def has_other_arm(state: State) -> at.Array:
     response = actuation.Response(**state["response"])
     shown = jnp.any(actuation.find_arm(response, body.Rest(**state["rest"]).still))
     heard = jnp.any(response.heard)
-    return ((latency > 0) | jnp.any(gain > 1)) & heard & shown & ~state["explained"]
+    return ((latency > 0) | jnp.any(gain != 1)) & heard & shown & ~state["explained"]
 
 
 def tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Array]:
@@ -62,7 +63,7 @@ def tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Arr
     explained, heard = state["explained"], state["response"]["heard"]
     clear_gain, clear_latency = tell_arm(state)
     gain = jnp.where(explained, state["gain"], clear_gain)
-    sure = looked & heard & (explained | (clear_gain > 1))
+    sure = looked & heard & (explained | (clear_gain != 1))
     latency = jnp.where(explained, state["latency"], clear_latency)
     # Where sensors rest is measured; a calibration moves each of them a little.
     clear = ~explained | (jnp.abs(offset) > OFF * deviation)
