@@ -54,14 +54,19 @@ class PlainConsole(Console):
 
 
 def open_console(file: IO[str] | None = None) -> Console:
-    """Returns a console that leaves text in brackets as it is.
+    """Returns a console that leaves text in brackets, and between colons, as it is.
 
     Args:
         file: where it prints; default: stdout.
     """
     width = None if (file or sys.stdout).isatty() else _LOG_WIDTH
     return PlainConsole(
-        file=file, width=width, soft_wrap=True, markup=False, highlight=False
+        file=file,
+        width=width,
+        soft_wrap=True,
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
 
 

@@ -125,7 +125,9 @@ def test_a_line_of_progress_has_no_control_character(name: str) -> None:
     _check(text.getvalue())
 
 
-@pytest.mark.parametrize("name", ["[red]drawer[/red]", "[/]", "[link=x]y", "a\\[b"])
+@pytest.mark.parametrize(
+    "name", ["[red]drawer[/red]", "[/]", "[link=x]y", "a\\[b", "gain:-1: 3", ":bug:"]
+)
 def test_markup_in_a_name_is_shown_as_it_is(name: str) -> None:
     table = FigureTable("task", names=("task",))
     table.add_row(name)

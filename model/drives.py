@@ -4,9 +4,8 @@ A night finds how the sensors of the known robot follow its commands, and with w
 gain and how many steps later those of the robot of now do (`model.learn.actuation`). It
 writes all of it into the calibration, and the control step then turns it back:
 
-- A command is divided by the gain. What is then beyond the limits of the arm is cut off
-  by whoever drives it: a weak arm is as slow as it is, but presses as hard as it should
-  and stops where it should.
+- A command is divided by the gain, up to the limits of the arm: a weak one is as slow
+  as it is, but presses as hard as it should and stops where it should.
 - The model is given the state that the known robot would show by now: to the state that
   is seen, the motion is added that commands on their way will still cause.
 
@@ -15,11 +14,12 @@ the change of the state is compared with what the commands would have done to th
 arm and to the one of now. The difference of the two errors is summed up, and its sign
 tells the robots apart after a step or two in free motion. So one delta serves both, and
 nothing has to be learned by heart, or forgotten. An episode begins as one of the robot
-of now. An arm with a larger gain that presses on something follows neither, and is taken
-for the known one until it moves freely again; with a smaller gain, for the one of now.
+of now. An arm with a larger gain that presses on something follows neither, and is
+taken for the known one until it moves freely again; one with a smaller gain, for the
+one of now.
 
 Only the control step does this: in a window of recorded steps (`WaveCore.sequence`) the
-commands are those of whoever drove.
+commands are those of whoever drove. Commands are in reaches, so the limits are 1.
 
 What a step hands to the next one is in the carry: the commands of the last steps
 [h a], latest first, and the evidence [1]; all 0 before the first step. The commands are
@@ -157,6 +157,16 @@ class Drives(nnx.Module):
         rows = jnp.concatenate([commands[:RESPONSE_STEPS], arriving]).reshape(3, -1)
         response = self.response[...].reshape(rows.shape[1], -1) / SAID_RESPONSE
         return product_f32(rows, response)
+
+
+def give(action: at.Array, factor: at.Array) -> at.Array:
+    """The command [a] for an action [a] of the model, by `Seen.command`.
+
+    One that is made larger stays within the limits of the arm: a stop rule that watches
+    what is proposed must not see more than the model itself proposed.
+    """
+    most = jnp.maximum(jnp.abs(action), 1.0)
+    return jnp.clip(action * factor, -most, most)
 
 
 def remember(commands: at.Array, given: at.Array) -> at.Array:

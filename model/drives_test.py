@@ -144,6 +144,12 @@ def test_without_a_delta_every_number_passes_to_the_bit() -> None:
         carry, recurrent = found["next_carry"], expected.carry
 
 
+def test_command_that_is_made_larger_stays_within_the_limits_of_the_arm() -> None:
+    action = jnp.asarray([0.2, -0.9, 1.5, -0.9])
+    factor = jnp.asarray([2.5, 2.5, 2.5, 0.5])
+    np.testing.assert_allclose(drives.give(action, factor), [0.5, -1.0, 1.5, -0.45])
+
+
 @pytest.mark.parametrize("said", [-1e4, 1e4])
 def test_numbers_that_no_night_finds_have_limits(said: float) -> None:
     told = Drives(N, A)

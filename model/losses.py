@@ -25,7 +25,7 @@ step: an object that is knocked over must not outweigh everything else."""
 
 
 SMALLEST_MISS = 1e-4
-"""Added to an action's error when its scale is learned, in the robot's units: for a
+"""Added to an action's error when its scale is learned, in reaches: for a
 channel that is always exact, the likelihood would grow without limit."""
 
 LARGEST_RATIO = 10.0
@@ -79,7 +79,7 @@ class Losses(NamedTuple):
     Attributes:
         total: what the optimiser minimises: action, next observation and, where the
             model has them, the other heads, each times its share.
-        action: mean absolute action error, in the robot's units.
+        action: mean absolute action error, in the unit of the actions that are given.
         next_observation: mean absolute error of the predicted change, in typical
             changes of one step.
     """
@@ -124,7 +124,7 @@ def imitation(
 def action_error(
     prediction: Prediction, actions: at.Actions, weight: at.Array
 ) -> at.Array:
-    """Mean absolute error of the action, in the robot's units.
+    """Mean absolute error of the action, in the unit of the actions that are given.
 
     Shapes: actions [... t a], weight [... t] (0 leaves a step out) to a scalar.
     """

@@ -66,7 +66,7 @@ def untrained_count(config: WaveCoreConfig) -> int:
     d = config.width
     adapters = 2 * config.block_count * d * config.adapter_rank
     skills = 2 * config.skill_levels * config.skill_slots * d
-    scales = 6 * config.state_size + config.action_size + 2 * config.audio_size
+    scales = 6 * config.state_size + 2 * config.action_size + 2 * config.audio_size
     rest = (config.task_count + 1) * config.state_size
     n, a = config.state_size, config.action_size
     arm = (RESPONSE_STEPS * a + 1) * n + a + 1

@@ -1,4 +1,8 @@
-"""Zero mean and unit variance per channel, measured once on the training data."""
+"""What makes a robot's numbers dimensionless.
+
+States by mean and deviation of each channel, measured once on the training data;
+commands by the largest that the robot takes.
+"""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,7 +21,7 @@ LARGEST_INPUT = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Scales that make observations and their changes dimensionless.
+    """Scales that make observations, their changes and commands dimensionless.
 
     Attributes:
         mean: f32 [n], mean of the observation state, in the robot's units.
@@ -27,6 +31,8 @@ class Statistics:
             not measured.
         audio_mean: f32 [u], mean of the log-mel channels, None if not measured.
         audio_deviation: f32 [u], their standard deviation, 1 for constant channels.
+        action_reach: f32 [a], largest absolute value of each command that the robot
+            takes, in its units; None for 1.
 
     Raises:
         ShapeMismatchError: arrays that belong together are not vectors of one length.
@@ -39,6 +45,7 @@ class Statistics:
     rest: np.ndarray | None = None
     audio_mean: np.ndarray | None = None
     audio_deviation: np.ndarray | None = None
+    action_reach: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check(("mean", "deviation", "change"))
@@ -46,6 +53,8 @@ class Statistics:
             self._check_rest(self.rest)
         if self.audio_mean is not None or self.audio_deviation is not None:
             self._check(("audio_mean", "audio_deviation"))
+        if self.action_reach is not None:
+            self._check_reach(self.action_reach)
 
     def _check(self, names: tuple[str, ...]) -> None:
         """Expects vectors of one length, the first a mean and the others scales."""
@@ -73,6 +82,15 @@ class Statistics:
                     "a scale of zero or below",
                     "use normalisation.measure",
                 )
+
+    def _check_reach(self, reach: np.ndarray) -> None:
+        if not (np.isfinite(reach).all() and (reach > 0).all()):
+            raise errors.NonFiniteError(
+                "statistics action_reach",
+                "finite numbers above zero",
+                reach,
+                "correct the limits of actions (--action_minimum, --action_maximum)",
+            )
 
     def _check_rest(self, rest: np.ndarray) -> None:
         if rest.ndim != 2 or rest.shape[1:] != self.mean.shape:

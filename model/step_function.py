@@ -28,6 +28,8 @@ Step = Callable[..., dict[str, at.Array]]
 SURFACE_PREFIX = "surface_"
 SENSE_PREFIX = "observation_"
 BACKBONE_PREFIX = "backbone/"
+ACTION_REACH = BACKBONE_PREFIX + "action_reach"
+"""Name in the weights of the largest command [a] that the robot takes."""
 
 
 def split(model: WaveCore) -> tuple[nnx.GraphDef, nnx.State, dict[str, nnx.State]]:
@@ -86,13 +88,13 @@ def make(model: WaveCore) -> Step:
             heard, seen - last, really_seen, deviation, commands, evidence
         )
         prediction = core.step(turned.state, task, of_model, sensed=sensed)
-        action = prediction.action * turned.command
+        action = drives.give(prediction.action, turned.command)
         commands = drives.remember(commands, action)
         expected = core.drives.expect(
             prediction.next_observation, turned.share, deviation, commands
         )
         return {
-            "action": action,
+            "action": action * core.action_reach[...],
             "next_observation": expected,
             "next_carry": jnp.concatenate(
                 [
@@ -104,7 +106,9 @@ def make(model: WaveCore) -> Step:
                     turned.evidence,
                 ]
             ),
-            "action_scale": prediction.action_scale * turned.command,
+            "action_scale": prediction.action_scale
+            * turned.command
+            * core.action_reach[...],
             "value": prediction.value.reshape(1),
         }
 

@@ -13,6 +13,10 @@ compute in the dtype of the matrices (see `model.precision`).
 Action scale and value are computed from the features and do not shape them: imitation,
 the purpose of the model, learns the same with and without them.
 
+Actions are in reaches, here and in all that learns: 1 is the largest command that the
+robot takes (`action_reach`), be that 100 degrees or 0.05 m/s. Only the control step
+(`model.step_function`), which speaks with the robot, has them in the robot's units.
+
 Sources: residual blocks of temporal mixer and gated MLP, De et al. 2024,
 arXiv:2402.19427 (Griffin), section 2; low-rank adapters,
 Hu et al. 2021, arXiv:2106.09685, section 4.1.
@@ -50,12 +54,12 @@ class Prediction(NamedTuple):
     """Outputs of the model at each step; f32 whatever the model computes in.
 
     Attributes:
-        action: the action [... a], in the robot's units, not clamped.
+        action: the action [... a], in reaches, not clamped.
         next_observation: expected next observation state [... n], in its units.
         carry: recurrent state [... c] after the last step.
-        action_scale: expected absolute error [... a] of the action, in the robot's
-            units: the scale of a Laplace distribution around it. None if the model has
-            no such head.
+        action_scale: expected absolute error [... a] of the action, in reaches: the
+            scale of a Laplace distribution around it. None if the model has no such
+            head.
         value: discounted mean [...] of the rewards to come, between -1 and 1, as
             `losses.returns` defines it. None if the model has no such head.
     """
@@ -230,8 +234,8 @@ class WaveCore(nnx.Module):
 
     Raises:
         ShapeMismatchError: on construction, when the statistics are not of
-            `config.state_size` and `config.audio_size` channels; on a call, when an
-            input's channels disagree with `config`.
+            `config.state_size`, `config.action_size` and `config.audio_size` channels;
+            on a call, when an input's channels disagree with `config`.
     """
 
     def __init__(
@@ -245,10 +249,14 @@ class WaveCore(nnx.Module):
         if config.audio_size and statistics.audio_mean is not None:
             sound = statistics.audio_mean.shape[-1:]
             _check("statistics of the sound", sound, (config.audio_size,))
+        reach = statistics.action_reach
+        reach = np.ones(a, np.float32) if reach is None else reach
+        _check("reach of the actions", reach.shape, (a,))
         self.config = config
         self.mean = Normalisation(jnp.asarray(statistics.mean))
         self.deviation = Normalisation(jnp.asarray(statistics.deviation))
         self.change = Normalisation(jnp.asarray(statistics.change))
+        self.action_reach = Normalisation(jnp.asarray(reach))
         self.rest = Rest(statistics, config.task_count)
         self.gaps = Gaps(n)
         self.drives = Drives(n, config.action_size)

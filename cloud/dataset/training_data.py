@@ -42,6 +42,11 @@ class TrainingData:
         """Numbers in a state, numbers in an action, and tasks."""
         return self.steps.states.shape[1], self.steps.actions.shape[1], len(self.tasks)
 
+    def with_reach(self, reach: np.ndarray) -> "TrainingData":
+        """The same data of a robot whose largest commands are `reach` f32 [a]."""
+        statistics = dataclasses.replace(self.statistics, action_reach=reach)
+        return dataclasses.replace(self, statistics=statistics)
+
 
 def join_episodes(
     episodes: Sequence[Episode],

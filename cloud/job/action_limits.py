@@ -32,6 +32,11 @@ class ActionLimits:
     minimum: tuple[float, ...]
     maximum: tuple[float, ...]
 
+    def find_reach(self) -> np.ndarray:
+        """Returns the largest absolute value f32 [a] of each channel."""
+        both = np.abs([self.minimum, self.maximum])
+        return np.asarray(both.max(axis=0), np.float32)
+
     def are_kept(self, statistics: FeatureStatistics) -> bool:
         """Tells whether the range of every channel lies within the limits."""
         low, high = self._bounds()

@@ -287,13 +287,14 @@ def open_data(settings: JobSettings) -> Data:
     _require_described(settings, chosen.spec)
     model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
     camera = model if model.image_height else None
+    limits = settings.publish.limits(chosen.spec.action_size)
     return Data(
         manifest=train.manifest,
         manifest_digest=train.manifest_digest,
         tasks=tasks,
         train=chosen,
         validation=held_out,
-        train_steps=train.steps(tasks, camera),
+        train_steps=train.steps(tasks, camera).with_reach(limits.find_reach()),
         held_out_steps=validation.steps(tasks, camera) if held_out else None,
         model=model,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from base.store.store import LocalStore
@@ -292,6 +293,18 @@ def test_episode_of_another_control_rate_is_told_before_training(
 def test_data_that_can_become_a_package_need_no_note(settings: JobSettings) -> None:
     data = job_data.open_data(settings)
     assert job_data.require_exportable(settings, data, ROBOT) == []
+
+
+def test_model_learns_actions_in_shares_of_the_largest_that_is_allowed(
+    settings: JobSettings,
+) -> None:
+    publish = dataclasses.replace(
+        settings.publish, action_minimum=(-100.0, 0.0), action_maximum=(90.0, 255.0)
+    )
+    wide = dataclasses.replace(settings, publish=publish)
+    for chosen, reach in ((settings, [1, 1]), (wide, [100, 255])):
+        found = job_data.open_data(chosen).train_steps.statistics.action_reach
+        np.testing.assert_array_equal(found, np.array(reach, np.float32))
 
 
 def test_limits_become_those_of_a_robot_that_accepts_less(

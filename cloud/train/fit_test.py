@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from cloud.dataset import training_data
+from cloud.dataset.training_data import TrainingData
 from cloud.errors import CheckpointError, DatasetError, DivergenceError
 from cloud.testing import train_tiny, training_episodes
 from cloud.train import checkpoints, fit, profile, update
+from model import step_function
 from rlds.episode import Episode
 
 UPDATES = 8
@@ -62,6 +64,31 @@ def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run
     again = train_tiny.train(tmp_path / "saved", UPDATES)
     assert again.resumed_from in (2, 4)  # saving goes on while training does
     assert train_tiny.weights(again) == uninterrupted[1]
+
+
+def test_training_does_not_depend_on_the_unit_of_commands(tmp_path: Path) -> None:
+    def take(count: int, first: int, reach: float) -> TrainingData:
+        some = data(training_episodes.episodes(count, first=first))
+        commands = some.steps.actions * np.float32(reach)
+        steps = some.steps._replace(actions=commands)
+        scaled = dataclasses.replace(some, steps=steps)
+        return scaled.with_reach(np.full(some.sizes[1], reach, np.float32))
+
+    found = []
+    for reach in (1.0, 64.0):
+        result = fit.fit(
+            take(4, 0, reach),
+            take(2, 100, reach),
+            train_tiny.config(2),
+            tmp_path / f"reach {reach}",
+            lambda progress: None,
+            make_model=train_tiny.one_block,
+        )
+        weights = step_function.weights(result.model)
+        np.testing.assert_array_equal(weights.pop(step_function.ACTION_REACH), reach)
+        found.append((weights, result.history[-1].loss))
+    assert found[0][1] == found[1][1]
+    jax.tree.map(np.testing.assert_array_equal, found[0][0], found[1][0])
 
 
 @pytest.mark.long  # what such a kill leaves is made by a rename in a test below

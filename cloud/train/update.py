@@ -107,6 +107,8 @@ class Trainer:
         self._task_count = len(train.tasks)
         self._carry_size = model.config.carry_size
         self._change = train.statistics.change
+        reach = train.statistics.action_reach
+        self._reach = np.ones(train.sizes[1], np.float32) if reach is None else reach
         self._optimizer = optimizer.Optimizer(config)
         self._schedule = optimizer.schedule(config)
         self._held_out = None if held_out is None else held_out.steps
@@ -338,7 +340,7 @@ class Trainer:
         judged = now.action_weight * now.value_known
         loss = losses.imitation(
             prediction,
-            now.actions,
+            now.actions / self._reach,
             windows.states[:, 1:],
             jnp.asarray(self._change),
             now.action_weight,
@@ -348,7 +350,11 @@ class Trainer:
             value_weight=judged,
         )
         heads = losses.heads(
-            prediction, now.actions, now.action_weight, now.values, judged
+            prediction,
+            now.actions / self._reach,
+            now.action_weight,
+            now.values,
+            judged,
         )
         return loss, heads
 
@@ -363,7 +369,7 @@ class Trainer:
         one = jax.tree.map(lambda x: x[None], piece)
         prediction = self._predict(parameters, fixed, one, carry)
         error = losses.action_error(
-            prediction, one.actions[:, :-1], one.action_weight[:, :-1]
+            prediction, one.actions[:, :-1] / self._reach, one.action_weight[:, :-1]
         )
         return error, prediction.carry
 
@@ -397,6 +403,8 @@ def _identity(train: TrainingData, config: TrainConfig) -> str:
     continue on devices that need other parts.
     """
     decides = dataclasses.asdict(config) | {"data": train.identity}
+    if (reach := train.statistics.action_reach) is not None:
+        decides["action_reach"] = reach.tolist()
     del decides["checkpoint_period_updates"], decides["report_period_updates"]
     del decides["accumulation_steps"]
     return hashlib.sha256(repr(sorted(decides.items())).encode()).hexdigest()

@@ -224,8 +224,9 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
                 sensed=senses.select(model.config, episode),
             )
             weight = (step < episode["length"]).astype(jnp.float32)
+            action = prediction.action * core.action_reach[...]
             return losses.imitation(
-                prediction,
+                prediction._replace(action=action),
                 episode["actions"],
                 episode["states"][1:],
                 core.change[...],

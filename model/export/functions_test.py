@@ -88,6 +88,41 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
     )
 
 
+def test_step_and_evaluation_speak_in_the_units_of_the_robot(
+    model: WaveCore, evaluate: Evaluation
+) -> None:
+    run, given = evaluate
+    reach = np.asarray(model.action_reach[...])
+    assert (reach > 1).all()
+    plain = step_function.with_weights(
+        model,
+        {
+            **step_function.weights(model),
+            step_function.ACTION_REACH: np.ones_like(reach),
+        },
+    )
+    states = episode(length=9).steps["observation/state"]
+    task = np.eye(3, dtype=np.float32)[1]
+    carry = np.zeros(model.config.step_carry_size, np.float32)
+    for name in ("action", "action_scale"):
+        mine, unit = (
+            step_function.make(core)(
+                observation_state=states[0],
+                task=task,
+                carry=carry,
+                **step_function.initial_surfaces(core),
+            )[name]
+            for core in (model, plain)
+        )
+        np.testing.assert_array_equal(mine, unit * reach)
+    # What is asked for in units of the robot is missed by as much in both.
+    asked = {**given["episodes"], "actions": given["episodes"]["actions"] * 0}
+    error = run(**{**given, "episodes": asked})["action_error"]
+    weights = {**given["weights"], step_function.ACTION_REACH: 2 * reach}
+    twice = run(**{**given, "weights": weights, "episodes": asked})["action_error"]
+    np.testing.assert_allclose(twice, 2 * error, rtol=1e-6)
+
+
 def test_evaluation_uses_the_given_deltas(evaluate: Evaluation) -> None:
     run, given = evaluate
     # So large that it shows in whatever small model the fixture has drawn.

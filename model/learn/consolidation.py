@@ -73,6 +73,7 @@ from model.learn.memories import (
     as_recorded,
     draw_windows,
     find_repeats,
+    in_reaches,
 )
 from model.wavecore import WaveCore
 
@@ -247,7 +248,10 @@ class _Night:
         }
         return {"state": state}
 
-    def compare(self, memories: Memories, state: State) -> dict[str, Any]:
+    def compare(
+        self, weights: Arrays, memories: Memories, state: State
+    ) -> dict[str, Any]:
+        memories = _in_reaches(weights, memories)
         found = {name: f(memories)._asdict() for name, f in _COMPARED.items()}
         return {"state": {**state, **found}}
 
@@ -258,6 +262,7 @@ class _Night:
         state: State,
         calls: at.Array,
     ) -> dict[str, Any]:
+        memories = _in_reaches(weights, memories)
         windows = self._draw(memories, state, jnp.asarray(0))
         calibrating = state["calibrating"]
 
@@ -304,6 +309,7 @@ class _Night:
     def judge(
         self, weights: Arrays, memories: Memories, state: State
     ) -> dict[str, Any]:
+        memories = _in_reaches(weights, memories)
         nothing = jax.tree.map(jnp.zeros_like, state["deltas"])
 
         def errors_of(turn: at.Array) -> at.Array:
@@ -328,6 +334,7 @@ class _Night:
     def identify(
         self, weights: Arrays, memories: Memories, state: State, index: at.Array
     ) -> dict[str, Any]:
+        memories = _in_reaches(weights, memories)
         response = actuation.Response(**state["response"])
         view = self._turn_back(weights, state)
         silent = silent_sensors.SilentSensors(**state["silent"])
@@ -347,6 +354,7 @@ class _Night:
     def imagine(
         self, weights: Arrays, memories: Memories, state: State
     ) -> dict[str, Any]:
+        memories = _in_reaches(weights, memories)
         known, changed = self._robots(weights, state)
         plain = as_recorded(self._sizes, KNOWN)
         rest = body.Rest(**state["rest"])
@@ -538,6 +546,10 @@ class _Night:
         found = {"calibration": state["deltas"]["calibration"]}
         known = step_function.with_weights(self._model, weights)
         return known, step_function.with_deltas(self._model, weights, found)
+
+
+def _in_reaches(weights: Arrays, memories: Memories) -> Memories:
+    return in_reaches(memories, weights[step_function.ACTION_REACH])
 
 
 def _first_step(deltas: Deltas) -> State:

@@ -83,7 +83,9 @@ def begin(
         consolidations=np.int32(consolidations),
         seed=np.int32(seed),
     )["state"]
-    compared: State = calls["compare"](memories=memories, state=begun)["state"]
+    compared: State = calls["compare"](
+        weights=step_function.weights(model), memories=memories, state=begun
+    )["state"]
     return compared
 
 
@@ -125,6 +127,36 @@ def check_bounded(deltas: Mapping[str, Any]) -> None:
         assert np.isfinite(delta).all()
         length = np.linalg.norm(np.asarray(delta, np.float64))
         assert length <= surfaces.BOUNDS[name]
+
+
+@pytest.mark.parametrize("reach", [64.0, 2.0**-6])
+def test_night_does_not_depend_on_the_unit_of_commands(
+    trained: WaveCore, calls: Calls, reach: float
+) -> None:
+    weights = step_function.weights(trained)
+    lived = remember(5, LIVED, needed=lambda actions: 0.5 * actions)
+    memories = fill(SIZES, remember(6, KNOWN) + lived, ROOM, STEPS)
+    other = {n: memories[n] * np.float32(reach) for n in ("actions", "executed")}
+    reaches = {step_function.ACTION_REACH: np.full(SIZES.action_size, reach, "f")}
+
+    def spend(weights: Mapping[str, Any], memories: Memories) -> dict[str, Any]:
+        given: dict[str, Any] = {"weights": weights, "memories": memories}
+        state = begin(calls, trained, memories)  # compares with reaches of 1
+        state = calls["compare"](**given, state=state)["state"]
+        for _ in range(3):
+            state = calls["step"](**given, state=state, calls=np.int32(3))["state"]
+        state = calls["judge"](**given, state=state)["state"]
+        for latency in (0, 2):
+            state = calls["identify"](**given, state=state, index=latency)["state"]
+        state = calls["imagine"](**given, state=state)["state"]
+        for _ in range(2):
+            state = calls["step"](**given, state=state, calls=np.int32(2))["state"]
+        return calls["end"](state=state)
+
+    one = spend(weights, memories)
+    same = spend({**weights, **reaches}, {**memories, **other})
+    assert np.any(one["deltas"]["adapters"])
+    jax.tree.map(np.testing.assert_array_equal, one, same)
 
 
 BIASED = np.array([0.15, -0.1], np.float32)

@@ -34,6 +34,15 @@ they are shorter, the rest of the window stays empty."""
 Memories = Mapping[str, at.Array]
 
 
+def in_reaches(memories: Memories, reach: at.Array) -> Memories:
+    """The memories with every command divided by the largest [a] that the robot takes.
+
+    A robot remembers commands in its own units; all that learns has them in reaches.
+    """
+    commands = {name: memories[name] / reach for name in ("actions", "executed")}
+    return {**memories, **commands}
+
+
 class View(NamedTuple):
     """How an episode is read; a stack of views has an axis v in front of each array.
 

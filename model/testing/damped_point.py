@@ -56,7 +56,7 @@ def measure(core: WaveCore, episodes: Episodes) -> Losses:
 
 
 def train_model(updates: int = 300) -> WaveCore:
-    """A model that predicts these episodes well."""
+    """A model that predicts these episodes well; its reaches are 1."""
     data = drive(256, 24, seed=0)
     statistics = normalisation.measure(list(data.states))
     model = WaveCore(small_models.SIZES, statistics, np.random.default_rng(0))

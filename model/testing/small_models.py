@@ -19,19 +19,26 @@ def shorten_programs() -> None:
     recurrence.UNROLLED_STEPS = 1
 
 
-def statistics(state_size: int = SIZES.state_size) -> normalisation.Statistics:
-    """Statistics that are neither zero nor one."""
+def statistics(
+    state_size: int = SIZES.state_size, action_size: int = SIZES.action_size
+) -> normalisation.Statistics:
+    """Statistics that are neither zero nor one.
+
+    Reaches are powers of two, so that a product with one of them is exact.
+    """
     random = np.random.default_rng(5)
     return normalisation.Statistics(
         mean=random.normal(size=state_size).astype(np.float32),
         deviation=random.uniform(0.5, 2, state_size).astype(np.float32),
         change=random.uniform(0.1, 0.5, state_size).astype(np.float32),
+        action_reach=np.exp2(random.integers(1, 6, action_size)).astype(np.float32),
     )
 
 
 def model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
     """A model with random parameters."""
-    return WaveCore(sizes, statistics(sizes.state_size), np.random.default_rng(seed))
+    measured = statistics(sizes.state_size, sizes.action_size)
+    return WaveCore(sizes, measured, np.random.default_rng(seed))
 
 
 def numbers(*shape: int, seed: int = 1) -> np.ndarray:

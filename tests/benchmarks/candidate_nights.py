@@ -267,14 +267,17 @@ def measure_importance(
 def answer(
     model: WaveCore, weights: Mapping[str, at.Array], memories: Arrays
 ) -> np.ndarray:
-    """What the package would do [r t a] in each recorded step, without a delta."""
+    """What the package would do [r t a] in each recorded step, without a delta.
+
+    In the robot's units, as commands are recorded.
+    """
     core = step_function.with_weights(model, weights)
     act = jax.jit(lambda all_: jax.lax.map(lambda one: drive(core, one), all_))
-    return np.asarray(act(memories))
+    return np.asarray(act(memories) * core.action_reach[...])
 
 
 def drive(core: WaveCore, episode: Mapping[str, at.Array]) -> at.Array:
-    """Actions [t a] of a model without senses over one recorded episode."""
+    """Actions [t a] of a model without senses over a recorded episode, in reaches."""
     steps = len(episode["actions"])
     task = jnp.broadcast_to(episode["task"], (steps, *episode["task"].shape))
     begin = jnp.zeros(core.config.carry_size)
