@@ -60,6 +60,12 @@ class RobotFaultError(EdgeError):
     default_remedy = "correct its class, then check it: //edge:check_robot"
 
 
+class RobotPortError(EdgeError):
+    """What a robot hangs on does not answer any more."""
+
+    default_remedy = "look at its cable and its power, then start again"
+
+
 class CameraError(EdgeError):
     """A camera is named wrongly, lacks what it needs, or takes no pictures."""
 

@@ -31,6 +31,7 @@ from edge.robots import (
     outside,
     poor_sensors,
     replay_robot,
+    serial_car,
     so101_robot,
 )
 from edge.robots.changed_robot import (
@@ -61,8 +62,9 @@ _AT = "@"
 HELP = (
     "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
     f" so101-sim:TASK, so101-camera:TASK ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
-    " of Gymnasium, replay:PATH of an episode, or a class of your own, FILE.py:CLASS or"
-    " MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the tasks"
+    " of Gymnasium, serial-car:PORT, replay:PATH of an episode, or a class of your own,"
+    " FILE.py:CLASS or MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the"
+    " tasks"
 )
 """What --robot takes, for the help of programs."""
 
@@ -80,8 +82,10 @@ class RobotDriver:
     actor: str
 
 
-DRIVERS: dict[str, RobotDriver] = {}
-"""Drivers by the prefix of their robot strings, such as `my-arm:`; none is here yet."""
+DRIVERS: dict[str, RobotDriver] = {
+    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD)
+}
+"""Drivers by the prefix of their robot strings."""
 
 
 def require_known(name: str) -> None:
