@@ -66,6 +66,7 @@ def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run
     assert train_tiny.weights(again) == uninterrupted[1]
 
 
+@pytest.mark.long  # update_test has the loss alone
 def test_training_does_not_depend_on_the_unit_of_commands(tmp_path: Path) -> None:
     def take(count: int, first: int, reach: float) -> TrainingData:
         some = data(training_episodes.episodes(count, first=first))
