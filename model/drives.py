@@ -166,7 +166,8 @@ def give(action: at.Array, factor: at.Array) -> at.Array:
     what is proposed must not see more than the model itself proposed.
     """
     most = jnp.maximum(jnp.abs(action), 1.0)
-    return jnp.clip(action * factor, -most, most)
+    least = 0.0 - most  # a negation would be one more operator of the step's ONNX form
+    return jnp.maximum(jnp.minimum(action * factor, most), least)
 
 
 def remember(commands: at.Array, given: at.Array) -> at.Array:

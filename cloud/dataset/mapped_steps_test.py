@@ -122,7 +122,9 @@ def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
     mapped = mapped_steps.open_data(tmp_path, source, ())
     assert not mapped.steps.states.any()
     joined = training_data.join_episodes(made, ("reach-v3",))
-    for name, value in dataclasses.asdict(joined.statistics).items():
+    measured = dataclasses.asdict(joined.statistics)
+    assert measured.pop("action_reach") is mapped.statistics.action_reach is None
+    for name, value in measured.items():
         np.testing.assert_array_equal(getattr(mapped.statistics, name), value, name)
         assert getattr(mapped.statistics, name).dtype == np.float32
     assert mapped.identity == source.identity and mapped.tasks == joined.tasks
