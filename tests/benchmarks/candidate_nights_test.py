@@ -38,8 +38,10 @@ LOOP = tuple(
 
 def remember(*kinds: int, seed: int = 1) -> Arrays:
     driven = damped_point.drive(len(kinds), STEPS, seed)
+    reach = small_models.statistics().action_reach
+    assert reach is not None
     episodes = [
-        Remembered(states, actions, task=int(task[0].argmax()), kind=kind)
+        Remembered(states, actions * reach, task=int(task[0].argmax()), kind=kind)
         for states, actions, task, kind in zip(*driven, kinds, strict=True)
     ]
     filled = fill(small_models.SIZES, episodes, ROOM, STEPS)

@@ -161,7 +161,9 @@ def check_executed(proposed: list[np.ndarray], done: list[np.ndarray]) -> None:
 @pytest.fixture(scope="module")
 def learner() -> Learner:
     """Model, weights and compiled functions."""
-    model = small_models.random_model()
+    drawn = small_models.random_model()
+    reach = {step_function.ACTION_REACH: np.array(SPEC.action_maximum, np.float32)}
+    model = step_function.with_weights(drawn, step_function.weights(drawn) | reach)
     return (
         model,
         jax.jit(step_function.make(model)),
@@ -185,7 +187,8 @@ def make_rest(model: WaveCore) -> Rest:
             consolidations=np.int32(index),
             seed=np.int32(index),
         )["state"]
-        state = calls["compare"](memories=lived, state=state)["state"]
+        given = {"weights": weights, "memories": lived}
+        state = calls["compare"](**given, state=state)["state"]
         state = calls["imagine"](weights=weights, memories=lived, state=state)["state"]
         state = calls["step"](
             weights=weights, memories=lived, state=state, calls=np.int32(1)
