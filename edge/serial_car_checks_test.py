@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,21 +12,13 @@ from edge import robot_checks
 from edge.check_result import Result
 from edge.robots import registry
 from edge.testing import servo_board
-from edge.testing.servo_board import MIDDLE, ServoBoard
+from edge.testing.servo_board import MIDDLE, ServoBoard, wait_for
 
 
 @pytest.fixture
 def board() -> Iterator[ServoBoard]:
     with servo_board.plug_in() as plugged:
         yield plugged
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """What is written to a port arrives a moment later."""
-    end_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.001)
 
 
 def test_car_passes_the_checks_of_a_robot_that_exists(board: ServoBoard) -> None:

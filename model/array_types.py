@@ -31,9 +31,9 @@ Frames = Num[Array, "*b h w 3"]
 LogMel = Float[Array, "*b u"]
 """Log power of the sound of a step; all zero where there was none."""
 Actions = Float[Array, "*b a"]
-"""Action in the robot's own units, not clamped."""
+"""Action in reaches or, outside of the model, in the robot's own units; not clamped."""
 ActionScales = Float[Array, "*b a"]
-"""Expected absolute error of each action channel, in the robot's own units."""
+"""Expected absolute error of each action channel, in the unit of the action."""
 Values = Float[Array, "*b"]
 """Discounted mean of the rewards to come, between -1 and 1; see `losses.returns`."""
 TaskOneHot = Float[Array, "*b k"]

@@ -1,7 +1,6 @@
 """A car at a serial port does what it is told, stands when it should, and says why."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,21 +9,13 @@ from edge.errors import RobotPortError, RobotUnavailableError, UnknownRobotError
 from edge.robots import registry, serial_car
 from edge.robots.serial_car import Wiring
 from edge.testing import servo_board
-from edge.testing.servo_board import MIDDLE, ServoBoard
+from edge.testing.servo_board import MIDDLE, ServoBoard, wait_for
 
 
 @pytest.fixture
 def board() -> Iterator[ServoBoard]:
     with servo_board.plug_in() as plugged:
         yield plugged
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """What is written to a port arrives a moment later."""
-    end_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import contextlib
 import os
 import pty
 import threading
+import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MIDDLE = 6000
 """1.5 ms in quarters of a microsecond, where a Maestro's outputs begin."""
@@ -33,7 +34,6 @@ class ServoBoard:
     def unplug(self) -> None:
         """The cable falls out."""
         os.close(self._driver)
-        os.write(self._board, b"")
         with contextlib.suppress(OSError):
             os.close(self._board)
 
@@ -57,6 +57,14 @@ class ServoBoard:
                 now = self.targets.get(output, MIDDLE)
                 os.write(self._board, now.to_bytes(2, "little"))
         return waiting
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """What is written to a port arrives a moment later."""
+    end_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
 
 
 @contextlib.contextmanager
