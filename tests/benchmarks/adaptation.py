@@ -122,6 +122,14 @@ class Measured:
     before: SuccessRate
     lives: tuple[Life, ...]
 
+    def lost(self) -> tuple[float, float, float]:
+        """Points of success that the change costs, and their 95 % interval.
+
+        Where the interval holds 0, what is recovered may be chance.
+        """
+        low, high = self.unchanged.subtract(self.before)
+        return 100 * (self.unchanged.rate - self.before.rate), 100 * low, 100 * high
+
     def recovered(self) -> list[float]:
         """Share of the lost success that each life won back; empty if none was lost."""
         lost = self.unchanged.rate - self.before.rate
@@ -230,8 +238,10 @@ def _list_keys() -> list[str]:
 
 
 def tell(one: Measured) -> Iterator[str]:
-    """One line for each life."""
+    """A line for what the change costs, and one for each life."""
     shares = one.recovered()
+    lost, low, high = one.lost()
+    yield f"{lost:.1f} points lost, 95 % interval {low:.1f} to {high:.1f}"
     for number, (life, forgotten) in enumerate(
         zip(one.lives, one.forgotten(), strict=True)
     ):
@@ -271,6 +281,7 @@ def list_figures(measured: Mapping[str, Measured]) -> Iterator[commands.Figure]:
         forgotten = statistics.mean(one.forgotten())
         yield commands.figure(f"{name} unchanged", 100 * one.unchanged.rate, "%")
         yield commands.figure(f"{name} before", 100 * one.before.rate, "%")
+        yield commands.figure(f"{name} lost at least", one.lost()[1], "points")
         yield commands.figure(f"{name} after", after, "%")
         if recovered:
             mean = statistics.mean(recovered)

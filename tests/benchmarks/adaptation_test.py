@@ -29,10 +29,12 @@ def test_change_that_costs_nothing_has_no_share_that_was_won_back() -> None:
     one = measured(200, 200, (200, 197))
     assert one.recovered() == []
     assert [line.split(", slow")[0] for line in adaptation.tell(one)] == [
-        "100.0 % before, 100.0 % after, nothing was lost, forgotten 1.5 points"
+        "0.0 points lost, 95 % interval -1.9 to 1.9",
+        "100.0 % before, 100.0 % after, nothing was lost, forgotten 1.5 points",
     ]
     figures = {f["name"] for f in adaptation.list_figures({"play": one})}
-    assert figures == {"play unchanged", "play before", "play after", "play forgotten"}
+    names = ("unchanged", "before", "lost at least", "after", "forgotten")
+    assert figures == {f"play {name}" for name in names}
     flags.FLAGS(["adaptation", "--channel=c"])
     printed_table.require_whole(
         ("none lost", "1.5"), adaptation.make_table({"play": one})
@@ -45,6 +47,7 @@ def test_figures_are_means_over_the_lives_of_a_change_and_the_least() -> None:
     assert {f["name"]: (f["value"], f["unit"]) for f in figures} == {
         "bias unchanged": (100.0, "%"),
         "bias before": (50.0, "%"),
+        "bias lost at least": (pytest.approx(42.8, abs=0.1), "points"),
         "bias after": (92.5, "%"),
         "bias recovered": (pytest.approx(85.0), "% of the lost"),
         "bias recovered at least": (pytest.approx(75.0), "%"),
