@@ -34,7 +34,8 @@ class UnknownRobotError(EdgeError):
         self.name = name
         super().__init__(
             "--robot",
-            "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, "
+            "metaworld:TASK, metaworld-changed: metaworld-camera: "
+            "metaworld-poor:TASK, "
             "so101-sim: so101-camera:TASK, gym:ENV_ID, replay:PATH, FILE.py:CLASS "
             "or MODULE:CLASS",
             repr(name),

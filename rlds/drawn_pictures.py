@@ -36,8 +36,12 @@ class Simulator:
     sizes: Mapping[str, tuple[int, int]]
 
 
+_FRONT: Final = MappingProxyType({"front": (64, 64)})
 SIMULATORS: Final[Mapping[str, Simulator]] = MappingProxyType(
-    {"so101-camera": Simulator("so101", MappingProxyType({"front": (64, 64)}))}
+    {
+        "so101-camera": Simulator("so101", _FRONT),
+        "metaworld-camera": Simulator("sawyer", _FRONT),
+    }
 )
 """By what `environment_id` begins with; the version of the simulator follows."""
 _VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")

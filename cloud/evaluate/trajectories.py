@@ -17,7 +17,11 @@ from release.run_summary import SUCCESS
 from rlds import reader
 from rlds.spec import StopRule
 
-HANDS: Mapping[str, slice] = {"metaworld": slice(0, 3), "so101-sim": slice(11, 14)}
+HANDS: Mapping[str, slice] = {
+    "metaworld": slice(0, 3),
+    "metaworld-camera": slice(0, 3),
+    "so101-sim": slice(11, 14),
+}
 """Where the gripper's position x y z, in metres, is in a state, by environment."""
 MOST_RECORDED: Final = 8
 """Episodes that are recorded after an evaluation: each takes a second or two."""

@@ -8,10 +8,11 @@ is another one: none of them draws all that it sees, whatever it calls itself.
 
 from typing import Final
 
+from edge.robots.metaworld_camera import MetaworldCameraRobot
 from edge.robots.robot import Robot
 from edge.robots.so101_robot import So101Robot
 
-_DRAWING: Final = (So101Robot,)
+_DRAWING: Final = (So101Robot, MetaworldCameraRobot)
 """All cameras of these are drawn; `rlds.drawn_pictures` knows them, too."""
 
 

@@ -22,6 +22,9 @@ from edge.robots import simulator
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
+Mujoco = Any
+"""An object of a simulator, which has no types where that is not installed."""
+
 STATE_SIZE = 39  # two frames of 18 values and the goal position (3)
 ACTION_SIZE = 4  # hand motion in x, y, z and gripper effort, each in [-1, 1]
 CONTROL_HZ = 80.0  # Meta-World steps MuJoCo 5 times 2.5 ms per action
@@ -79,6 +82,11 @@ class MetaworldRobot:
     def spec(self) -> RobotSpec:
         """See `Robot.spec`."""
         return self._spec
+
+    @property
+    def environment(self) -> Mujoco:
+        """Meta-World's environment, for whoever draws its scene."""
+        return self._env
 
     @property
     def clock(self) -> Clock:

@@ -1,6 +1,7 @@
 """Turns robot strings such as `metaworld:reach-v3` into robots and their experts.
 
-`metaworld-poor:reach-v3` is the same robot behind poor sensors.
+`metaworld-poor:reach-v3` is the same robot behind poor sensors, and
+`metaworld-camera:reach-v3` the same with a camera, by which alone it sees things.
 `metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators,
 and `metaworld-changed:reach-v3@latency` names the change: one of `CHANGES`, its words
 joined by `-`; `@latency:0.5` is half of it.
@@ -27,6 +28,7 @@ from edge.errors import (
 from edge.robots import (
     experts,
     gym_robot,
+    metaworld_camera,
     metaworld_robot,
     outside,
     poor_sensors,
@@ -52,16 +54,18 @@ KEYBOARD = "keyboard"
 _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
+_SEEING = "metaworld-camera:"
 _REPLAY = "replay:"
 _GYM = "gym:"
 _SO101 = "so101-sim:"
 _SO101_CAMERA = "so101-camera:"
 _SO101_ROBOTS = (_SO101, _SO101_CAMERA)
-_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM, *_SO101_ROBOTS)
+_OWN = (_METAWORLD, _CHANGED, _POOR, _SEEING, _REPLAY, _GYM, *_SO101_ROBOTS)
 _AT = "@"
 HELP = (
     "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
-    f" so101-sim:TASK, so101-camera:TASK ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
+    " metaworld-camera:TASK, so101-sim:TASK, so101-camera:TASK"
+    f" ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
     " of Gymnasium, serial-car:PORT, replay:PATH of an episode, or a class of your own,"
     " FILE.py:CLASS or MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the"
     " tasks"
@@ -142,6 +146,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         return so101_robot.So101Robot(_parse_so101(name), clock, camera=camera)
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
+    if name.startswith(_SEEING):
+        return metaworld_camera.MetaworldCameraRobot(_parse_task(name), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
     if name.startswith(_CHANGED):
         return ChangedRobot(robot, _parse_change(name))
@@ -191,7 +197,7 @@ def open_expert(name: str, speed: float = 1.0) -> Policy:
         placer = so101_robot.So101Expert(speed)
         return placer if name.startswith(_SO101) else SceneView(placer)
     expert = experts.ScriptedExpert(_parse_task(name), speed)
-    return SceneView(expert) if name.startswith(_POOR) else expert
+    return SceneView(expert) if name.startswith((_POOR, _SEEING)) else expert
 
 
 def name_actor(name: str) -> str:
@@ -254,7 +260,9 @@ def _parse_task(name: str) -> str:
             "use metaworld:TASK here, or replay it with a package (//edge:run)",
         )
     tasks = metaworld_robot.task_names()
-    prefix = next((p for p in (_CHANGED, _POOR) if name.startswith(p)), _METAWORLD)
+    prefix = next(
+        (p for p in (_CHANGED, _POOR, _SEEING) if name.startswith(p)), _METAWORLD
+    )
     task = name.removeprefix(prefix)
     if prefix == _CHANGED and _AT in task:
         _parse_change(name)

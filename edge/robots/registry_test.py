@@ -38,7 +38,7 @@ def test_unknown_robot_is_refused_in_one_line_with_a_remedy(
     assert repr(name) in text
     assert shown in text
     assert "replay:PATH" in text
-    assert len(text) < 300 or name in ("", "metaworld:", "metaworld-poor:")
+    assert len(text) < 320 or name in ("", "metaworld:", "metaworld-poor:")
     with pytest.raises(UnknownRobotError):
         registry.open_expert(name)
 

@@ -48,7 +48,6 @@ from edge.processes import robot_flags
 from edge.processes.home import Home
 from release.verification import IntactPackage, verify_integrity
 from rlds import example_codec, reader, tfrecord
-from rlds.episode import Episode
 from tests.benchmarks import commands, measured_robot
 
 _HOME = flags.DEFINE_string(
@@ -58,7 +57,7 @@ _NIGHTS = flags.DEFINE_integer("nights", 100, "nights to spend", lower_bound=1)
 _ROBOTS = flags.DEFINE_multi_string(
     "robot",
     measured_robot.name_robots(measured_robot.TASKS, None),
-    "robot that drives an episode after a night, one of them each time; may be repeated",
+    "robot, one of which drives an episode after each night; may be repeated",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "decides what goes wrong", lower_bound=0)
 robot_flags.define_robot_id()
@@ -217,10 +216,6 @@ class OddRobot:
     def _learn(self, fate: str, random: np.random.Generator) -> str:
         """Runs the learner; returns how it ended."""
         limit = int(random.choice(_FULL_BYTES))
-
-        def fill_disk() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
         module = "edge.processes.learn"
         with subprocess.Popen(
             [
@@ -233,8 +228,9 @@ class OddRobot:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=fill_disk if fate == FULL else None,
         ) as running:
+            if fate == FULL:  # long before it writes
+                resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (limit, limit))
             if fate == KILLED:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     running.wait(float(random.uniform(0.0, _KILLED_WITHIN_S)))
@@ -260,7 +256,9 @@ class OddRobot:
         digest, share = find_delta(self._home, self._package, CURRENT)
         for one in (last_good, share):
             if not one <= _SLACK:  # nor is what is not a number
-                raise NightError(where, "a delta within its bounds", f"{one:.3f} of one")
+                raise NightError(
+                    where, "a delta within its bounds", f"{one:.3f} of one"
+                )
         return digest, share
 
     def _require_drivable(self, seed: int, robot: str) -> None:

@@ -13,7 +13,14 @@ from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
 from rlds import example_codec, tfrecord
 from tests.benchmarks import commands, odd_nights
-from tests.benchmarks.odd_nights import FATES, KILLED, WHOLE, Night, NightError, OddRobot
+from tests.benchmarks.odd_nights import (
+    FATES,
+    KILLED,
+    WHOLE,
+    Night,
+    NightError,
+    OddRobot,
+)
 
 
 @pytest.fixture
