@@ -91,8 +91,9 @@ def test_person_takes_over_hands_back_and_says_how_it_went(desk: Driven) -> None
     acted = steps_of(episode, "intervention").astype(bool)
     assert 0 < acted.sum() < len(acted)
     assert not acted[-1], "it was handed back"
+    # A replayed robot has no limits, so a stick leads to those of the package.
     actions = steps_of(episode, "action")[acted]
-    assert {tuple(one) for one in actions[:, :2].tolist()} == {(0.0, 0.0), (1.0, -0.5)}
+    assert {tuple(one) for one in actions[:, :2].tolist()} == {(0.0, 0.0), (1.0, -1.0)}
     proposed = steps_of(episode, "proposed_action")[acted]
     assert np.abs(proposed - actions).max() > 0, "the package went on proposing"
     desk.wait_for_doing(browser, "drives")
@@ -132,27 +133,27 @@ def test_one_command_moves_the_robot_for_a_moment_and_never_again(
     desk.wait_for_doing(browser, "drives")
     browser.take_over()
     desk.drive(browser, until=lambda: "human has taken" in browser.look()["doing"])
-    assert browser.drive(0.0, 1.0).status == 200
+    assert browser.drive(1.0).status == 200
     moving = browser.last
     for _ in range(30):
         time.sleep(BEAT_S)
         assert browser.drive().status == 200
         assert browser.send(moving).status == 409, "it comes again, and out of order"
     late = {"stamp": str(browser.stamp - 600)}
-    assert "too late" in browser.drive(0.0, 1.0, **late).told["refused"]
+    assert "too late" in browser.drive(1.0, **late).told["refused"]
     ahead = {"stamp": str(browser.stamp + 10_000)}
-    assert browser.drive(0.0, 1.0, **ahead).status == 409
+    assert browser.drive(1.0, **ahead).status == 409
     stranger = Outbox(desk.made.home.root, "page")
     now_s = time.monotonic()
     for at_s in (now_s - 10.0, now_s + 10.0):
-        fields = {"at_s": at_s, "acts": True, "axes": [0.0, 1.0], "says": ""}
+        fields = {"at_s": at_s, "acts": True, "axes": [1.0], "says": ""}
         assert stranger.send("control", "acts", fields)
     desk.drive_for(browser, 0.2)
     browser.drive(says="failure")
     episode = desk.read_next(known)
     assert episode.metadata.success is False
     acted = steps_of(episode, "intervention").astype(bool)
-    moved = (steps_of(episode, "action")[:, 1] == 1.0) & acted
+    moved = (steps_of(episode, "action")[:, 0] == 1.0) & acted
     assert 1 <= moved.sum() <= HOLD_S * HZ + 1
     assert np.ptp(np.flatnonzero(moved)) == moved.sum() - 1, "in one go"
 
@@ -201,7 +202,7 @@ def test_person_demonstrates_and_stops_while_commands_pour_in(desk: Driven) -> N
     assert episode.metadata.operator == "human"
     assert "demonstration" in episode.metadata.tags
     assert episode.metadata.success is True
-    assert (steps_of(episode, "action")[:, 0] == 0.25).any()
+    assert (steps_of(episode, "action")[:, 0] == 1.0).any()
     desk.drive(
         browser,
         until=lambda: "waits until the actor begins" in browser.look()["doing"],
