@@ -129,8 +129,8 @@ function leave() {
 function point() {
   const found = new Array(axes).fill(0);
   for (const pad of pads) {
-    found[pad.x] += pad.way[0];
-    if (pad.y < axes) found[pad.y] += pad.way[1];
+    if (pad.x !== null) found[pad.x] += pad.way[0];
+    if (pad.y !== null) found[pad.y] += pad.way[1];
   }
   for (const [component, way] of held.values()) {
     if (component < axes) found[component] += way;
@@ -156,8 +156,8 @@ function element(parent, name, kind, text) {
 function addPad(x, y) {
   const box = element(sticks, "div", "pad", "");
   const pad = { x, y, way: [0, 0], thumb: element(box, "i", "", "") };
-  element(box, "span", "x", `+${x}`);
-  if (y < axes) element(box, "span", "y", `+${y}`);
+  if (x !== null) element(box, "span", "x", `+${x}`);
+  if (y !== null) element(box, "span", "y", `+${y}`);
   const bend = (value) => {
     const size = Math.max(Math.abs(value) - DEAD_ZONE, 0) / (1 - DEAD_ZONE);
     return Math.min(size, 1) * Math.sign(value);
@@ -165,8 +165,8 @@ function addPad(x, y) {
   const move = (event) => {
     const area = box.getBoundingClientRect();
     const reach = area.width / 2 * 0.64;
-    let right = (event.clientX - area.left - area.width / 2) / reach;
-    let up = y < axes ? (area.top + area.height / 2 - event.clientY) / reach : 0;
+    let right = x === null ? 0 : (event.clientX - area.left - area.width / 2) / reach;
+    let up = y === null ? 0 : (area.top + area.height / 2 - event.clientY) / reach;
     const length = Math.max(Math.hypot(right, up), 1);
     right /= length;
     up /= length;
@@ -209,15 +209,15 @@ function addButtons(component) {
 }
 
 // As a gamepad has them: two sticks, the gripper on buttons, and a row for each more.
+// A direction that the robot lacks is null.
 function build() {
   release();
   sticks.replaceChildren();
   pads.length = 0;
-  const onSticks = new Set([0, 1, 2, 4]);
-  if (axes > 0) addPad(0, 1);
-  if (axes > 4) addPad(4, 2);
-  else if (axes > 2) onSticks.delete(2);
-  for (let at = 0; at < axes; at += 1) if (!onSticks.has(at)) addButtons(at);
+  const there = (component) => (component < axes ? component : null);
+  if (axes > 0) addPad(0, there(1));
+  if (axes > 2) addPad(there(4), 2);
+  for (let at = 3; at < axes; at += 1) if (at !== 4) addButtons(at);
 }
 
 function change(way) {
