@@ -81,8 +81,12 @@ class Browser:
             connection.close()
 
     def pair(self, code: str) -> None:
-        """Pairs it, and reads the token of its forms."""
+        """Pairs it, by the code that the page shows."""
         assert self.ask("POST", "/pair", {"code": code}).status == 303
+        self.read_token()
+
+    def read_token(self) -> None:
+        """Reads the token of its forms, of a session that it has."""
         shown = self.ask("GET", "/drive").text
         found = re.search(r'name="csrf" value="([^"]+)"', shown)
         assert found, shown

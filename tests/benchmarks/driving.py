@@ -92,18 +92,18 @@ def _measure(desk: Desk, port: Path) -> Mapping[str, object]:
 
 
 def _begin(desk: Desk, browser: Browser) -> None:
-    """Begins an episode in which the browser demonstrates."""
-    desk.wait_for(
-        lambda: any(
-            text in browser.look()["doing"]
-            for text in ("waits until the actor begins", "is back", "human acts")
-        )
-    )
-    browser.take_over()
+    """Begins an episode in which the browser demonstrates, if none runs."""
 
     def look() -> bool:
+        told = browser.look()
+        if told["seat"] == "yours" and "human acts" in told["doing"]:
+            return True
+        if told["seat"] == "yours":
+            browser.drive(says="take_over")
+        else:
+            browser.take_over()
         time.sleep(_PERIOD_S)
-        return "human acts" in browser.drive().told["doing"]
+        return False
 
     desk.wait_for(look)
 
