@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from edge.processes import process, telling
 from edge.robots.simulated_point import SPEC
 from edge.testing import browser, process_tree, processes
 from edge.testing.browser import Browser
+from edge.testing.tiny_package import Publisher
+from release.testing.tiny_release import PrivateKey
 from rlds import reader
 from rlds.spec import StopRule
 
@@ -113,6 +116,42 @@ def test_person_demonstrates_to_record_and_stops_it(
     assert set(moved.tolist()) == {0.0, 0.5}
     assert second.metadata.success is False
     assert StopRule.STOP_KEY.tag in second.metadata.tags
+
+
+def test_person_corrects_what_a_package_does_in_run(
+    programs: Programs, tmp_path: Path
+) -> None:
+    publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+    publisher.release(0, now=datetime.now(UTC))
+    person = programs.pair()
+    running = programs.start(
+        "edge.run",
+        "--robot=metaworld:reach-v3",
+        "--pace=realtime",
+        "--episodes=1",
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        "--allow_development_keys",
+        f"--state_dir={tmp_path / 'state'}",
+        f"--record_dir={tmp_path / 'out'}",
+        "--actor=page",
+        f"--actor_page={programs.home}",
+    )
+    programs.wait_for(lambda: person.look()["doing"] == "drives")
+    assert person.take_over().status == 200
+    for _ in range(10):
+        assert person.drive(-1.0).status == 200
+        time.sleep(0.05)
+    assert person.drive(says="failure").status == 200
+    assert running.wait(process_tree.LONGEST_S) == 0, programs.said()
+    (path,) = (tmp_path / "out").glob("*.tfrecord")
+    episode = reader.read_episode(path)
+    acted = np.asarray(episode.steps["intervention"]).astype(bool)
+    assert acted.sum() > 0
+    actions = np.asarray(episode.steps["action"])[acted][:, 0]
+    assert set(actions.tolist()) <= {0.0, -1.0}
+    assert episode.metadata.operator.startswith("policy:")
+    assert episode.metadata.success is False
 
 
 def test_stop_is_heard_and_a_robot_that_lives_is_not_pushed_aside(
