@@ -3,8 +3,9 @@
     ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
 
-The actor is the scripted expert of a simulated robot, or with --actor=keyboard or
---actor=gamepad a person, who begins each episode, moves the robot and says how it went.
+The actor is the scripted expert of a simulated robot, or with --actor=keyboard,
+--actor=gamepad or --actor=page a person, who begins each episode, moves the robot and
+says how it went.
 What an actor sees is what the robot senses. Keys and buttons are shown at the start.
 
 Each episode goes through the control loop, the recorder and the redaction. DIR then
@@ -71,8 +72,9 @@ _ROBOT = flags.DEFINE_list(
 _ACTOR = flags.DEFINE_string(
     "actor",
     None,
-    "who demonstrates: expert, keyboard, gamepad, or the name of an actor that another"
-    " package adds (default: expert on a simulated robot)",
+    "who demonstrates: expert, keyboard, gamepad, page (an operator's page that runs"
+    " beside this, --actor_page), or the name of an actor that another package adds"
+    " (default: expert on a simulated robot)",
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "number of episodes of each robot", lower_bound=1

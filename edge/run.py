@@ -10,8 +10,8 @@ this. With --policy=expert the scripted expert drives, as the baseline. With
 --robot=replay:EPISODE recorded observations replace a robot; this checks a package on a
 machine without an arm.
 
-With --actor=keyboard or --actor=gamepad a person watches, takes over from the
-package, hands back and says how an episode went. The episode then says of each step
+With --actor=keyboard, --actor=gamepad or --actor=page a person watches, takes over from
+the package, hands back and says how an episode went. The episode then says of each step
 who acted, and what the package proposed meanwhile.
 
 With --episodes=0 it drives until SIGTERM or Ctrl-C, which ends it after the current

@@ -54,8 +54,9 @@ POLICY = flags.DEFINE_enum(
 ACTOR = flags.DEFINE_string(
     "actor",
     None,
-    "who may take over from the package: keyboard, gamepad, or the name of an actor"
-    " that another package adds (default: nobody)",
+    "who may take over from the package: keyboard, gamepad, page (an operator's page"
+    " that runs beside this, --actor_page), or the name of an actor that another"
+    " package adds (default: nobody)",
 )
 KEYRING = flags.DEFINE_string(
     "keyring", None, "file of the public keys that may sign channels and packages"
@@ -226,10 +227,7 @@ def read_keys() -> TrustedKeys:
 
 def _require_usage_of_actor(expert: bool) -> None:
     if ACTOR.value is None:
-        if actor_flags.SPEED.value is not None or actor_flags.DEVICE.value:
-            raise app.UsageError(
-                "expected --actor_speed and --actor_device with --actor only"
-            )
+        actor_flags.require_none()
         return
     if expert or ACTOR.value == EXPERT:
         raise app.UsageError(

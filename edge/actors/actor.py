@@ -1,8 +1,8 @@
 """The protocol of whoever demonstrates a task or corrects a package.
 
-A scripted expert, a person at a keyboard, a person with a gamepad: the control loop
-knows them only through this file. An actor demonstrates when it is the policy of an
-episode; else it watches another policy, takes over and hands back.
+A scripted expert, a person at a keyboard, with a gamepad or at the operator's page: the
+control loop knows them only through this file. An actor demonstrates when it is the
+policy of an episode; else it watches another policy, takes over and hands back.
 """
 
 import enum
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from edge.actors.told_moves import Told
 from edge.robots.registry import EXPERT as EXPERT
 from edge.robots.robot import Observation, RobotSpec, Vector
 
@@ -116,6 +117,16 @@ class KeySource(Protocol):
         """Gives it back as it was."""
 
 
+class MoveSource(Protocol):
+    """What hears the operator's page."""
+
+    def read(self, wait_s: float = 0.0) -> list[Told]:
+        """What came since the last call, oldest first; nothing after `wait_s`."""
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """What an actor is opened for.
@@ -128,6 +139,7 @@ class Stage:
         device: file of the actor's device; None for the usual one.
         tell: gets lines for the person who acts.
         keys: where the keys of a person come from; None for standard input.
+        moves: hears the operator's page; None where nothing does.
     """
 
     robot: str
@@ -136,6 +148,7 @@ class Stage:
     device: Path | None
     tell: Callable[[str], None]
     keys: KeySource | None = None
+    moves: MoveSource | None = None
 
 
 def still(spec: RobotSpec) -> Vector:

@@ -20,10 +20,12 @@ from edge.actors.actor import (
 from edge.actors.expert import Expert
 from edge.actors.gamepad import Gamepad
 from edge.actors.keyboard import Keyboard
+from edge.actors.page import Page
 from edge.errors import ActorUnavailableError, UnknownActorError
 from edge.robots.registry import KEYBOARD as KEYBOARD
 
 GAMEPAD: Final = "gamepad"
+PAGE: Final = "page"
 GROUP: Final = "continuon.actors"
 
 Opener = Callable[[Stage], Actor]
@@ -32,6 +34,7 @@ ACTORS: Final[dict[str, Opener]] = {
     EXPERT: Expert,
     KEYBOARD: Keyboard,
     GAMEPAD: Gamepad,
+    PAGE: Page,
 }
 """Those of this package, by name; no entry point takes the place of one."""
 

@@ -19,13 +19,16 @@ from urllib.parse import urlencode
 
 import pytest
 
+from edge.actors.told_moves import Told
 from edge.episodes import consents
 from edge.episodes.step_ring import StepSender
 from edge.loops import memory_copies
 from edge.ota import comparison
+from edge.page_moves import PageMoves
 from edge.robots.simulated_point import SPEC
 from edge.testing import (
     attempts,
+    browser,
     many_users,
     process_tree,
     ring_steps,
@@ -53,7 +56,8 @@ class Browser:
         found = re.findall(
             r"open http://127\.0\.0\.1:(\d+) and type ([A-Z0-9-]+)", said
         )
-        (self._port, code), self._cookie = found[-1], ""
+        (port, code), self._cookie = found[-1], ""
+        self._port = int(port)
         self.ask("POST", "/pair", {"code": code})
 
     def ask(self, method: str, path: str, form: dict[str, str] | None = None) -> str:
@@ -71,6 +75,13 @@ class Browser:
             if cookie := answer.headers["Set-Cookie"]:
                 self._cookie = cookie.partition(";")[0]
             return text
+
+    def drive(self) -> None:
+        """Takes the robot over from the page, once it hears that."""
+        person = browser.Browser(self._port, self._cookie)
+        person.read_token()
+        process_tree.wait_until(lambda: person.look()["axes"])
+        assert person.take_over().status == 200
 
     def _look(self, path: str) -> str:
         """What a page shows; the reader of episodes may be slow on a busy machine."""
@@ -112,14 +123,21 @@ def _live(robot: ServiceRobot) -> Life:
         robot.wait_until((home.new_memories / f"{name}.tfrecord").exists)
     page = robot.start("page", "--port=0")
     robot.wait_until(lambda: "and type" in robot.said("page"))
-    browser = Browser(robot.said("page"))
+    page_browser = Browser(robot.said("page"))
 
     to = f"--to=file://{store}"
     life["uploads"] = [robot.run("upload", to)]
-    browser.decide(names[0], "granted")
+    page_browser.decide(names[0], "granted")
     robot.wait_until((home.shared / f"{names[0]}.consent.json").exists)
     robot.wait_until(lambda: not consents.list_wishes(home.shared))
     life["uploads"].append(robot.run("upload", to))
+
+    driving = os.fork()
+    if not driving:
+        page_browser.drive()
+        os._exit(0)
+    life["driven"] = robot.run_as("control", lambda: _hear_page(home.root))
+    assert os.waitpid(driving, 0)[1] == 0
 
     raw, key = home.new_memories / f"{names[1]}.tfrecord", home.private / "robot.key"
     secret = json.loads(key.read_bytes())["signing"]
@@ -156,7 +174,7 @@ def _live(robot: ServiceRobot) -> Life:
     life["updater sees"] = robot.run_as(
         "update", lambda: len(comparison.read_own_episodes(home.memories))
     )
-    browser.decide(names[0], "taken_back")
+    page_browser.decide(names[0], "taken_back")
     robot.wait_until(lambda: not (home.shared / f"{names[0]}.tfrecord").exists())
     life["uploads"].append(robot.run("upload", to))
     life["stored"] = sorted(path.name for path in store.rglob("*.*") if path.suffix)
@@ -167,6 +185,19 @@ def _drive(ring: Path) -> list[str]:
     """Drives two episodes, as control."""
     sender = StepSender(ring, REAL)
     return [ring_steps.send_episode(sender, STEPS) for _ in range(2)]
+
+
+def _hear_page(home: Path) -> str:
+    """Hears who takes the robot over at the page, as control."""
+    heard: list[Told] = []
+
+    def listen() -> bool:
+        heard.extend(moves.read(0.1))
+        return bool(heard)
+
+    with contextlib.closing(PageMoves(home, "arm", REAL)) as moves:
+        process_tree.wait_until(listen)
+    return "" if heard[0].says is None else heard[0].says.value
 
 
 def _begin(ring: Path) -> str:
@@ -296,6 +327,10 @@ def test_page_sees_every_copy_and_changes_decisions_alone(life: Life) -> None:
     inside = {path for path in changed if path.startswith("shared")}
     assert all(path.startswith("shared/decisions") for path in inside)
     assert life["of"]["page"]["sockets"] == life["sockets"]
+
+
+def test_page_tells_control_who_drives(life: Life) -> None:
+    assert life["driven"] == "take_over"
 
 
 def test_links_of_the_page_lead_the_recorder_nowhere(life: Life) -> None:

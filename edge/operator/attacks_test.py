@@ -34,6 +34,17 @@ class Told:
     """A robot that notes what it is told."""
 
     orders: list[str] = field(default_factory=list)
+    acts: list[tuple[bool, tuple[float, ...], str]] = field(default_factory=list)
+
+    def count_axes(self) -> int:
+        return 4
+
+    def tell_doing(self) -> str:
+        return "drives"
+
+    def act(self, acts: bool, axes: tuple[float, ...], says: str) -> bool:
+        self.acts.append((acts, axes, says))
+        return True
 
     def describe(self) -> Sequence[tuple[str, str]]:
         return [("robot", '<b>drives</b> & "stands"')]
@@ -138,6 +149,20 @@ class Page:
     def show(self, path: str, cookie: str) -> Answer:
         return self.ask("GET", path, Cookie=cookie)
 
+    def drive(
+        self, cookie: str, number: int, says: str = "", /, **fields: str
+    ) -> Answer:
+        """Sends a command of the turn `abab…`, with other fields if they are given."""
+        form = {
+            "csrf": self.csrf(cookie),
+            "turn": "ab" * 8,
+            "number": str(number),
+            "stamp": str(int(self.now_s * 1000)),
+            "axes": "0.5,-1",
+            "says": says,
+        } | fields
+        return self.ask("POST", "/drive", form, Cookie=cookie)
+
     def order(self, cookie: str, csrf: str, **headers: str) -> Answer:
         form = {"says": "stopped", "csrf": csrf}
         return self.ask("POST", "/robot", form, Cookie=cookie, **headers)
@@ -196,7 +221,10 @@ def test_nothing_is_loaded_from_anywhere_else(page: Page) -> None:
         assert "innerHTML" not in text
 
 
-@pytest.mark.parametrize("path", ["/status", "/episodes", "/learning", "/preview/{}"])
+@pytest.mark.parametrize(
+    "path",
+    ["/status", "/episodes", "/learning", "/preview/{}", "/drive", "/driving?turn=a"],
+)
 def test_stranger_sees_nothing_of_the_robot(page: Page, path: str) -> None:
     answer = page.ask("GET", path.format(page.names[0]))
     assert answer.status == 401
@@ -229,6 +257,7 @@ def test_forged_origin_is_refused_though_cookie_and_token_are_right(
     assert page.robot.orders == []
     code = page.sessions.show_code(page.now_s)
     assert page.ask("POST", "/pair", {"code": code}, Origin=forged).status == 403
+    assert page.ask("POST", "/drive", {}, Cookie=cookie, Origin=forged).status == 403
 
 
 def test_request_that_a_browser_calls_cross_site_is_refused(page: Page) -> None:
@@ -243,7 +272,7 @@ def test_request_that_a_browser_calls_cross_site_is_refused(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/robot", "/update", "/back", "/leave", "/episodes/{}"]
+    "path", ["/robot", "/drive", "/update", "/back", "/leave", "/episodes/{}"]
 )
 @pytest.mark.parametrize("token", ["missing", "wrong", "of another session"])
 def test_form_without_the_token_of_its_session_does_nothing(
@@ -258,9 +287,12 @@ def test_form_without_the_token_of_its_session_does_nothing(
         form["csrf"] = "A" * 43
     elif token != "missing":
         form["csrf"] = page.csrf(other)
+    if path == "/drive":
+        stamp = str(int(page.now_s * 1000))
+        form |= {"turn": "ab" * 8, "number": "1", "stamp": stamp, "says": "take_over"}
     where = path.format(page.names[0])
     assert page.ask("POST", where, form, Cookie=cookie).status == 403
-    assert page.robot.orders == []
+    assert page.robot.orders == [] and page.robot.acts == []
     assert read_tree(page.shared) == before
     assert page.show("/status", cookie).status == 200  # nor was it left
 
@@ -272,7 +304,11 @@ def test_get_changes_nothing(page: Page) -> None:
     query = urlencode({"says": "stopped", "csrf": csrf, "sha256": "ab" * 32})
     for path in ("/robot", "/update", "/back", f"/episodes/{page.names[0]}"):
         page.ask("GET", f"{path}?{query}", Cookie=cookie)
-    assert page.robot.orders == []
+    stamp = int(page.now_s * 1000)
+    query = f"says=take_over&csrf={csrf}&turn={'ab' * 8}&number=1&stamp={stamp}&axes=1"
+    for path in ("/drive", "/driving"):
+        page.ask("GET", f"{path}?{query}", Cookie=cookie)
+    assert page.robot.orders == [] and page.robot.acts == []
     assert read_tree(page.shared) == before
 
 
@@ -594,12 +630,107 @@ def wait_until(wanted: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_forms_of_one_session_are_limited(page: Page) -> None:
+def test_forms_of_one_session_are_limited_and_stop_has_a_limit_of_its_own(
+    page: Page,
+) -> None:
     cookie = page.pair()
     csrf = page.csrf(cookie)
-    statuses = [page.order(cookie, csrf).status for _ in range(70)]
+    form = {"says": "driving", "csrf": csrf}
+    statuses = [
+        page.ask("POST", "/robot", form, Cookie=cookie).status for _ in range(70)
+    ]
     assert statuses.count(303) == 60
     assert statuses[-1] == 429
+    stops = [page.order(cookie, csrf).status for _ in range(15)]
+    assert stops == [303] * 10 + [429] * 5
+    page.now_s += 1.0
+    assert page.order(cookie, csrf).status == 303
+
+
+def test_flood_of_commands_is_limited_and_stop_is_heard_in_it(page: Page) -> None:
+    cookie = page.pair()
+    assert page.drive(cookie, 1, "take_over").status == 200
+    statuses = [page.drive(cookie, 2 + n).status for n in range(50)]
+    assert statuses == [200] * 39 + [429] * 11
+    assert page.order(cookie, page.csrf(cookie)).status == 303
+    assert page.robot.orders == ["stopped"]
+    assert page.robot.acts[-1] == (False, (), ""), "and nobody has it any more"
+    page.now_s += 1.0
+    assert "over" in page.drive(cookie, 100).text
+    assert len(page.robot.acts) == 41
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"turn": ""},
+        {"turn": "../../etc/passwd"},
+        {"turn": "AB" * 8},
+        {"turn": "ab" * 9},
+        {"number": "-1"},
+        {"number": "1e3"},
+        {"number": "9" * 10},
+        {"number": "\u0663"},
+        {"stamp": "nan"},
+        {"stamp": "1.5"},
+        {"stamp": ""},
+        {"axes": "2"},
+        {"axes": "-1.001"},
+        {"axes": "1.5,0"},
+        {"axes": "nan"},
+        {"axes": "inf"},
+        {"axes": "1e0"},
+        {"axes": "0,,0"},
+        {"axes": ",".join(["0"] * 17)},
+        {"axes": "0;1"},
+        {"axes": "\u0661"},
+        {"says": "stop"},
+        {"says": "explode"},
+        {"says": "TAKE_OVER"},
+        {"says": "take_over\n"},
+    ],
+)
+def test_malformed_command_moves_nothing(page: Page, wrong: dict[str, str]) -> None:
+    cookie = page.pair()
+    assert page.drive(cookie, 1, "take_over", **wrong).status == 400
+    assert page.robot.acts == []
+
+
+def test_command_of_another_session_is_refused_though_it_knows_the_turn(
+    page: Page,
+) -> None:
+    cookie, other = page.pair(), page.pair()
+    assert page.drive(cookie, 1, "take_over").status == 200
+    for says in ("", "take_over", "hand_back", "success", "gone"):
+        answer = page.drive(other, 2, says)
+        assert (answer.status, "somebody else drives" in answer.text) == (409, True)
+    assert len(page.robot.acts) == 1
+    assert page.drive(cookie, 2).status == 200
+
+
+def test_recorded_command_moves_nothing_when_it_is_sent_again(page: Page) -> None:
+    cookie = page.pair()
+    stamp = str(int(page.now_s * 1000))
+    page.drive(cookie, 1, "take_over")
+    page.drive(cookie, 2)
+    for says, number in (("", 2), ("take_over", 1)):
+        assert page.drive(cookie, number, says, stamp=stamp).status == 409
+    page.now_s += 1.0  # nor later, whatever number it has
+    assert "too late" in page.drive(cookie, 3, stamp=stamp).text
+    page.drive(cookie, 4, "hand_back")
+    assert "over" in page.drive(cookie, 1, "take_over").text
+    assert [one[2] for one in page.robot.acts] == ["take_over", "", "hand_back"]
+
+
+def test_session_that_ends_while_it_drives_lets_go_of_the_robot(page: Page) -> None:
+    cookie = page.pair()
+    csrf = page.csrf(cookie)
+    page.drive(cookie, 1, "take_over")
+    page.ask("POST", "/leave", {"csrf": csrf}, Cookie=cookie)
+    assert page.robot.acts[-1] == (False, (), "gone")
+    form = {"csrf": csrf, "turn": "ab" * 8, "number": "2", "stamp": "1", "axes": "1"}
+    assert page.ask("POST", "/drive", form, Cookie=cookie).status == 401
+    assert len(page.robot.acts) == 2
 
 
 def test_reader_that_dies_is_started_again(page: Page) -> None:

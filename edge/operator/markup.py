@@ -20,6 +20,18 @@ _ORDERS: Final = (
     ("asleep", "sleep", ""),
     ("stopped", "stop now", "stop"),
 )
+_DRIVE_ORDERS: Final = (
+    ("driving", "let the package drive", ""),
+    ("demonstrating", "show a task", ""),
+    ("idle", "pause", ""),
+)
+_WORDS: Final = (
+    ("take_over", "take over, or begin", "yes"),
+    ("hand_back", "hand back", ""),
+    ("success", "success", ""),
+    ("failure", "failure", ""),
+    ("left_out", "leave it out", ""),
+)
 _LABELS: Final = (
     ("success", "success"),
     ("failure", "failure"),
@@ -70,6 +82,41 @@ def draw_robot(rows: Sequence[tuple[str, str]], csrf: str, said: str) -> str:
         f'<form method="post" action="/leave">{_hidden(csrf)}'
         '<button class="quiet">unpair this browser</button></form>'
         '<script src="/page.js" defer></script>',
+    )
+
+
+def draw_driving(axes: int, csrf: str, said: str) -> str:
+    """Sticks and keys by which a person drives.
+
+    Args:
+        axes: number of components of the robot's action; 0 if it hears no page.
+        csrf: what each form says.
+        said: what was done; "" for nothing.
+    """
+    words = "".join(
+        f'<button type="button" data-says="{word}" class="{kind}">{text}</button>'
+        for word, text, kind in _WORDS
+    )
+    orders = "".join(
+        f'<button name="says" value="{word}" class="{kind}">{text}</button>'
+        for word, text, kind in _DRIVE_ORDERS
+    )
+    hidden = f'{_hidden(csrf)}<input type="hidden" name="from" value="drive">'
+    return _page(
+        "drive",
+        f'{_note(said)}<div id="drive" data-axes="{axes}" data-csrf="{_escape(csrf)}">'
+        f'<form method="post" action="/robot" id="stop">{hidden}'
+        '<button name="says" value="stopped" class="stop">stop now</button></form>'
+        '<p id="seat" role="status">Driving needs the script of this page.</p>'
+        '<p id="doing" class="note"></p>'
+        f'<div id="words" class="orders">{words}</div>'
+        '<div id="sticks"></div>'
+        '<label id="speed">speed <input type="range" min="5" max="100" value="50">'
+        "<output>50 %</output></label>"
+        f'<form method="post" action="/robot" class="orders">{hidden}{orders}</form>'
+        '<p class="note keys">Keys: d/a, w/s, e/q, r/f, t/g, u/j, i/k, o/l move; space '
+        "takes over, h hands back, y success, n failure, b leaves it out, x stops, "
+        '+ and - change the speed.</p></div><script src="/drive.js" defer></script>',
     )
 
 
@@ -200,6 +247,7 @@ def _page(here: str, body: str) -> str:
         f'<a href="{path}"{" aria-current=page" if name == here else ""}>{name}</a>'
         for name, path in (
             ("robot", "/"),
+            ("drive", "/drive"),
             ("episodes", "/episodes"),
             ("learning", "/learning"),
         )

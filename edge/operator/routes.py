@@ -3,7 +3,7 @@
 | Request | Who | Does |
 |---|---|---|
 | `GET /` | anybody | the page, or the field for the code |
-| `GET /page.css`, `/page.js` | anybody | its looks and its script |
+| `GET /page.css`, `/page.js`, `/drive.js` | anybody | its looks and its scripts |
 | `POST /pair` | who has the code | a session |
 | `GET /status` | a session | what the robot does now |
 | `GET /episodes`, `/episodes/NAME`, `/preview/NAME` | a session | redacted episodes |
@@ -11,6 +11,7 @@
 | `POST /robot`, `/update`, `/back` | a session and its form | tells the robot |
 | `POST /episodes/NAME` | a session and its form | consent, and how it went |
 | `POST /leave` | a session and its form | ends the session |
+| `GET /drive`, `/driving`, `POST /drive` | as above | see `driving.py` |
 
 It decides nothing about the robot: what a form says goes to whoever decides (`Robot`).
 """
@@ -26,23 +27,33 @@ from typing import Final, Protocol
 
 from base.errors import ContinuonError, one_line
 from edge.operator import guard, markup
+from edge.operator.driving import Driven, Driving
 from edge.operator.reading import ReaderError, Reading
 from edge.operator.server import Request, Response, say
 from edge.operator.sessions import Limiter, Session, Sessions, TooManyTriesError
 
 COOKIE: Final = "continuon_session"
-ORDERS: Final = ("driving", "idle", "asleep", "stopped")
+_STOP: Final = "stopped"
+ORDERS: Final = ("driving", "demonstrating", "idle", "asleep", _STOP)
 DECISIONS: Final = ("granted", "refused", "taken_back")
 LABELS: Final = ("success", "failure", "unknown", "leave_out")
 _FORMS_PER_MINUTE: Final = 60
+_COMMANDS_PER_S: Final = 40
+"""Of one session: a browser that drives sends 20, and words beside them."""
+_STOPS_PER_S: Final = 10
+"""Of one session. Nothing else that it sends can use them up."""
 _NAME: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_ASSETS: Final = {"/page.css": "text/css", "/page.js": "text/javascript"}
+_ASSETS: Final = {
+    "/page.css": "text/css",
+    "/page.js": "text/javascript",
+    "/drive.js": "text/javascript",
+}
 
 
-class Robot(Protocol):
+class Robot(Driven, Protocol):
     """What the page can ask of a robot, and tell it. Called in several threads."""
 
     def describe(self) -> Sequence[tuple[str, str]]:
@@ -117,7 +128,10 @@ class Site:
         """
         self._robot, self._reading, self._sessions = robot, reading, sessions
         self._address, self._clock = address, clock
+        self._driving = Driving(robot, clock)
         self._forms = Limiter(_FORMS_PER_MINUTE, 60.0)
+        self._commands = Limiter(_COMMANDS_PER_S, 1.0)
+        self._stops = Limiter(_STOPS_PER_S, 1.0)
 
     def answer(self, request: Request) -> Response:
         """Answers a request, whatever is in it."""
@@ -143,9 +157,20 @@ class Site:
             )
         if not guard.is_token(request.form.get("csrf", ""), session.csrf):
             return say(HTTPStatus.FORBIDDEN, "only this page's own forms are heard")
-        if not self._forms.take(token, self._clock()):
-            return say(HTTPStatus.TOO_MANY_REQUESTS, "wait for a minute")
-        return self._do(request, token)
+        limiter, wait = self._limit(request)
+        if not limiter.take(token, self._clock()):
+            return say(HTTPStatus.TOO_MANY_REQUESTS, f"wait for a {wait}")
+        if request.path == "/drive":
+            return self._driving.hear(session, request.form)
+        return self._do(request, session, token)
+
+    def _limit(self, request: Request) -> tuple[Limiter, str]:
+        """What limits a request of a session, and how long it then waits."""
+        if request.path == "/drive":
+            return self._commands, "second"
+        if request.path == "/robot" and request.form.get("says") == _STOP:
+            return self._stops, "second"
+        return self._forms, "minute"
 
     def _pair(self, request: Request) -> Response:
         code, who = request.form.get("code", ""), request.address
@@ -178,6 +203,10 @@ class Site:
                 )
             if path == "/status":
                 return _json({"rows": list(self._robot.describe())})
+            if path == "/drive":
+                return self._driving.show(session, said)
+            if path == "/driving":
+                return self._driving.tell(session, request.query.get("turn", ""))
             if path == "/learning":
                 history = self._reading.ask("history")
                 return _html(markup.draw_learning(history, session.csrf, said))
@@ -202,15 +231,17 @@ class Site:
         found = self._reading.ask("list", before=before)
         return _html(markup.draw_list(found["episodes"], found["more"], said))
 
-    def _do(self, request: Request, token: str) -> Response:
+    def _do(self, request: Request, session: Session, token: str) -> Response:
         """Does what a form says, of a session that may."""
         path, form = request.path, request.form
         try:
             if path == "/leave":
                 self._sessions.close(token)
+                self._driving.leave(session)
                 return _go_to("/")
             if path == "/robot" and form.get("says") in ORDERS:
-                return _go_to("/", said=self._robot.order(form["says"]))
+                where = "/drive" if form.get("from") == "drive" else "/"
+                return _go_to(where, said=self._order(form["says"]))
             if path == "/update":
                 return _go_to("/", said=self._robot.update_now())
             if path == "/back" and _SHA256.fullmatch(form.get("delta", "")):
@@ -222,6 +253,11 @@ class Site:
         except ContinuonError as e:
             return say(HTTPStatus.CONFLICT, one_line(e))
         return say(HTTPStatus.BAD_REQUEST, "expected a form of this page")
+
+    def _order(self, word: str) -> str:
+        if word == _STOP:
+            self._driving.clear()  # first: nothing moves it after that
+        return self._robot.order(word)
 
     def _decide(self, name: str, form: Mapping[str, str]) -> Response:
         says = form.get("says", "")

@@ -16,6 +16,8 @@ The terminal of a robot on a desk belongs to its supervisor, which hands on the 
 
 What is pressed while control is being started again is ignored, but for the stop key:
 the supervisor hands it on until control hears it.
+
+The operator's page tells who drives there, and where to (`edge.actors.told_moves`).
 """
 
 import time
@@ -24,6 +26,7 @@ from typing import Final
 
 from edge.actors.actor import HUMAN, Actor, Ending, Signal
 from edge.actors.keys import WORDS, Word
+from edge.actors.told_moves import HeardMoves, Told
 from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 
@@ -66,6 +69,26 @@ class HandedKeys:
 
     def close(self) -> None:
         """See `KeySource.close`; the terminal is the supervisor's."""
+
+
+class HandedMoves:
+    """What the operator's page tells of who drives there; a `MoveSource`."""
+
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self._heard = HeardMoves()
+
+    def hear(self, fields: Mapping[str, object]) -> None:
+        """Handles an `acts` message; ignores one that does not count."""
+        self._heard.hear(fields, time.monotonic())
+
+    def read(self, wait_s: float = 0.0) -> list[Told]:
+        """See `MoveSource.read`; it never waits."""
+        del wait_s
+        return self._heard.take(time.monotonic())
+
+    def close(self) -> None:
+        """See `MoveSource.close`; the mailbox is the process's."""
 
 
 class Acting:

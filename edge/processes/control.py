@@ -38,6 +38,7 @@ from absl import app, flags
 from base import command_line, durable_file, path_flags
 from base.errors import one_line
 from edge import actor_flags, raw_memory, sense_flags, simulated_or_real
+from edge.actors.registry import PAGE
 from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
 from edge.control.frozen_sensors import FrozenSensors
@@ -51,7 +52,7 @@ from edge.episodes.step_ring import StepSender
 from edge.errors import RingError, SafetyConfigError
 from edge.loops.mode import Mode, ModeChoice
 from edge.processes import control_flags, process, robot_flags, tally
-from edge.processes.acting import Acting, HandedKeys
+from edge.processes.acting import Acting, HandedKeys, HandedMoves
 from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
 from edge.processes.heard import Heard
 from edge.processes.home import Home
@@ -125,7 +126,7 @@ def main(argv: list[str]) -> None:
     home = Home(Path(HOME.value))
     trusted = robot_flags.read_keys(serves=not EPISODES.value)
     assert trusted is not None  # --keyring is required
-    keys = HandedKeys()
+    keys, moves = HandedKeys(), HandedMoves()
     keeper = ModeKeeper(robot_flags.read_mode_rules())
     rules = control_flags.read_stop_rules()
     control_flags.require_actor_usage(is_simulated_pace=PACE.value is Pace.SIMULATED)
@@ -144,7 +145,7 @@ def main(argv: list[str]) -> None:
         # Its watchdog tells the recorder of a hang; nobody here could any more.
         on_hang = functools.partial(step_ring.say_hung, home.ring)
         with (
-            _open_acting(me, keys, name, robot) as acting,
+            _open_acting(me, keys, moves, name, robot) as acting,
             simulated_or_real.open_real_time(robot, on_hang, me.say) as real_time,
         ):
             source = DriveSource(
@@ -160,7 +161,7 @@ def main(argv: list[str]) -> None:
                 real_time,
                 source,
                 turns,
-                Heard(me, keys, keeper),
+                Heard(me, keys, moves, keeper),
                 keeper,
                 rules,
             ).run()
@@ -168,7 +169,7 @@ def main(argv: list[str]) -> None:
 
 @contextlib.contextmanager
 def _open_acting(
-    me: Process, keys: HandedKeys, name: str, robot: Robot
+    me: Process, keys: HandedKeys, moves: HandedMoves, name: str, robot: Robot
 ) -> Iterator[Acting | None]:
     """Opens the actor; None if the package alone does."""
     actor = ACTOR.value
@@ -179,7 +180,9 @@ def _open_acting(
     source = keys if process.is_supervised() else None
     with contextlib.closing(
         Acting(
-            lambda tell: actor_flags.open_actor(actor, name, robot.spec, tell, source),
+            lambda tell: actor_flags.open_actor(
+                actor, name, robot.spec, tell, source, moves
+            ),
             me.say,
         )
     ) as acting:
@@ -483,6 +486,9 @@ class _Control:
             shown["fast"] = self._heard.describe(fast)
         if acting := self._turns.describe():
             shown["acting"] = acting
+        if ACTOR.value == PAGE:
+            # The page draws a stick for each.
+            shown["axes"] = self._robot.spec.action_size
         if (grants := self._real_time.grants) is not None:
             shown["granted"] = grants.describe()
         if self._frozen:

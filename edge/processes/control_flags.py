@@ -34,9 +34,10 @@ def define_actor() -> "flags.FlagHolder[str | None]":
     return flags.DEFINE_string(
         _ACTOR,
         None,
-        "who may act beside the package: keyboard, gamepad, the scripted expert of a "
-        "simulated robot, or one that another package adds; a person may take over and "
-        "hand back, all may demonstrate (default: nobody)",
+        "who may act beside the package: keyboard, gamepad, page (the operator's, from "
+        "a phone), the scripted expert of a simulated robot, or one that another "
+        "package adds; a person may take over and hand back, all may demonstrate "
+        "(default: nobody)",
     )
 
 
@@ -52,11 +53,12 @@ def require_actor_usage(*, is_simulated_pace: bool) -> None:
     """
     name = flags.FLAGS[_ACTOR].value
     if name is None:
-        if actor_flags.SPEED.value is not None or actor_flags.DEVICE.value:
-            raise app.UsageError(
-                "expected --actor_speed and --actor_device with --actor only"
-            )
+        actor_flags.require_none()
         return
+    if actor_flags.PAGE_HOME.value:
+        raise app.UsageError(
+            "expected no --actor_page: the page of this robot has its --home"
+        )
     registry.require_known(name)
     if is_simulated_pace and name != EXPERT:
         raise app.UsageError("expected real time with --actor: a person needs it")

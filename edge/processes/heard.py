@@ -1,7 +1,8 @@
 """What control hears of the other processes, without waiting for any.
 
-A person's words and keys come from the supervisor, or the words from `//edge:tell`, and
-what the fast loop may do from the learner; `mailbox.py` lists the messages.
+A person's words and keys come from the supervisor, or the words from `//edge:tell`, who
+drives at the operator's page from the page, and what the fast loop may do from the
+learner; `mailbox.py` lists the messages.
 """
 
 import time
@@ -11,7 +12,7 @@ from base import text_forms
 from edge.control.fast_loop import FastLoop
 from edge.loops.mode import Mode
 from edge.processes import last_word
-from edge.processes.acting import HandedKeys
+from edge.processes.acting import HandedKeys, HandedMoves
 from edge.processes.mode_keeper import ModeKeeper
 from edge.processes.process import Process
 
@@ -28,15 +29,18 @@ class Heard:
             this to False.
     """
 
-    def __init__(self, me: Process, keys: HandedKeys, keeper: ModeKeeper) -> None:
+    def __init__(
+        self, me: Process, keys: HandedKeys, moves: HandedMoves, keeper: ModeKeeper
+    ) -> None:
         """Has heard nothing yet.
 
         Args:
             me: this process, whose mailbox it is.
             keys: get the keys of a person who acts.
+            moves: get what the page tells of a person who acts there.
             keeper: hears what a person says.
         """
-        self._me, self._keys, self._keeper = me, keys, keeper
+        self._me, self._keys, self._moves, self._keeper = me, keys, moves, keeper
         self._allowed_until_s = -_ALLOWED_S
         self._fast_reason = "nobody has allowed it yet"
         self.stop_key = False
@@ -54,6 +58,8 @@ class Heard:
                 self._keeper.hear(idle)
             elif message.kind == "keys":
                 self._keys.hear(message.fields)
+            elif message.kind == "acts":
+                self._moves.hear(message.fields)
             elif message.kind == "told":
                 self._keeper.hear(message.fields)
             elif message.kind == "fast_loop":

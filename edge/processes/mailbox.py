@@ -14,6 +14,7 @@ survive is on the disk, and messages only make it quicker.
 | `told` | telling | robot | what a person said elsewhere |
 | `told` | telling | control | the same, to a robot without a supervisor |
 | `keys` | robot | control | keys of a person who acts |
+| `acts` | page | control | who drives on the page, and where to |
 | `stop_key` | robot | control | somebody pressed the stop key, and when |
 | `stop_key` | telling | robot | somebody stopped the robot elsewhere, and when |
 | `stop_key` | telling | control | the same, to a robot without a supervisor |
@@ -226,7 +227,7 @@ class Mailbox:
         self.close()
 
     def _address(self, name: str) -> str:
-        return _address(self._folder, name)
+        return find_address(self._folder, name)
 
 
 class Outbox:
@@ -255,7 +256,7 @@ class Outbox:
             sender.settimeout(_FULL_S)
             try:
                 folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
-                sender.sendto(raw, _address(folder, to))
+                sender.sendto(raw, find_address(folder, to))
             except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
                 return False
             except OSError as e:
@@ -272,6 +273,6 @@ class Outbox:
         return True
 
 
-def _address(folder: int, name: str) -> str:
-    """Address of a mailbox, by the open folder: a socket's path has 107 bytes."""
+def find_address(folder: int, name: str) -> str:
+    """Address of a mailbox, by the open run folder: a socket's path has 107 bytes."""
     return f"/proc/self/fd/{folder}/{name}.sock"

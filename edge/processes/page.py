@@ -6,7 +6,8 @@
 It shows what the robot does, what it learned and which episodes could leave it, as the
 redacted copies that would leave. It tells the robot what a person wants: to drive, to
 stay still, to sleep or to stop, to ask its channel, to leave what it learned; which
-episodes may be uploaded, and how they went.
+episodes may be uploaded, and how they went. Where the robot was started with
+--actor=page a person drives it from there.
 
 A browser is paired by a code that this program shows on the robot's terminal. It
 listens to this machine alone; with --listen=network to the local network, in which
@@ -31,6 +32,7 @@ from absl import app, flags
 
 from base import command_line, path_flags
 from base.errors import printable
+from edge.actors.told_moves import MOST_AXES
 from edge.episodes import labels
 from edge.errors import MailboxError, PageError
 from edge.loops.machine import READ_AGAIN_S, MachineReadings, read_machine
@@ -41,6 +43,7 @@ from edge.operator.sessions import Sessions
 from edge.processes import page_flags, process, telling, view
 from edge.processes.home import Home
 from edge.processes.mailbox import RUN, Message, Outbox
+from edge.processes.moves_outbox import MovesOutbox
 from edge.processes.process import Process
 from edge.processes.view import Seen
 
@@ -50,6 +53,11 @@ _REST_S: Final = 0.5
 _NICE: Final = 10
 _LABELS: Final = {"left": "budgets", "loop": "fast loop"}
 """What a person reads in the place of a label of the terminal, which is short."""
+_TOLD: Final = ("acting", "why", "frozen", "senses")
+"""What is said of control beside what it does, to whoever drives."""
+_SILENT_S: Final = 30.0
+"""Silence after which nobody drives any more. A robot on its way to its start says
+nothing, and whoever has it in their hands keeps it."""
 _LOCAL: Final = "127.0.0.1"
 
 HOME = flags.DEFINE_string("home", None, "folder of the robot", required=True)
@@ -158,6 +166,29 @@ class _Robot:
         self._lock = threading.Lock()
         self._seen: dict[str, Seen] = {name: Seen() for name in _FIRST}
         self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
+        self._moves = MovesOutbox(home.root, NAME)
+
+    def count_axes(self) -> int:
+        """See `edge.operator.driving.Driven`."""
+        with self._lock:
+            control = self._seen["control"]
+            axes = control.status.get("axes")
+            silent_s = time.monotonic() - control.at_s
+            if control.trouble or silent_s > _SILENT_S or not isinstance(axes, int):
+                return 0
+            return min(max(axes, 0), MOST_AXES)
+
+    def tell_doing(self) -> str:
+        """See `edge.operator.driving.Driven`."""
+        with self._lock:
+            control = self._seen["control"]
+            parts = [control.doing(time.monotonic())]
+            parts += map(str, filter(None, map(control.status.get, _TOLD)))
+        return printable("; ".join(parts))
+
+    def act(self, acts: bool, axes: tuple[float, ...], says: str) -> bool:
+        """See `edge.operator.driving.Driven`."""
+        return self._moves.send(acts, axes, says)
 
     def note(self, message: Message) -> None:
         """Takes the status of a process."""

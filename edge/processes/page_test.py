@@ -1,21 +1,20 @@
 """The operator's page beside a robot that drives, used as a browser uses it."""
 
-import http.client
 import os
 import re
 import signal
 import socket
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
 from base.testing import command
 from edge.loops.delta_store import CURRENT, QUARANTINE, DeltaStore
-from edge.testing import process_tree, processes, robot_home
+from edge.testing import process_tree, robot_home
+from edge.testing.browser import Browser
+from edge.testing.desk import Desk
 from edge.testing.robot_home import RobotHome
 from rlds import reader
 
@@ -24,73 +23,27 @@ MOST_IDLE_KB = 45_000
 """Of the page while nobody asks it for an episode; 30 MB were measured here."""
 
 
-class Desk:
-    """A supervisor with a page, and a browser."""
+class PageDesk(Desk):
+    """A supervisor with a page, and a browser whose requests all succeed."""
 
     def __init__(self, made: RobotHome, *flags: str) -> None:
-        self.made = made
-        self.log = made.home.root / "log"
-        with self.log.open("wb") as log:
-            self.supervisor = subprocess.Popen(
-                processes.command(
-                    "edge.processes.robot",
-                    *made.flags,
-                    "--page=local",
-                    "--page_port=0",
-                    *flags,
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=processes.environment(),
-            )
-        self.cookie = ""
-
-    def wait_for(self, wanted: Callable[[], object]) -> None:
-        def look() -> object:
-            assert self.supervisor.poll() is None, self.log.read_text()
-            return wanted()
-
-        process_tree.wait_until(look, self.log.read_text)
-
-    def find_shown(self) -> tuple[int, str]:
-        """Waits for the last line about the page: its port and its code."""
-        pattern = r"page: open http://127\.0\.0\.1:(\d+) and type ([A-Z0-9-]+)"
-        self.wait_for(lambda: re.search(pattern, self.log.read_text()))
-        port, code = re.findall(pattern, self.log.read_text())[-1]
-        return int(port), code
+        super().__init__(made, *flags)
+        self._browser = Browser(0)
 
     def ask(self, method: str, path: str, form: Mapping[str, str] | None = None) -> str:
         """Sends a request, which succeeds; what it says, or where it leads."""
-        port, _ = self.find_shown()
-        host = f"127.0.0.1:{port}"
-        headers = {"Host": host, "Cookie": self.cookie}
-        if method == "POST":
-            headers |= {
-                "Origin": f"http://{host}",
-                "Content-Type": "application/x-www-form-urlencoded",
-            }
-        connection = http.client.HTTPConnection(host, timeout=60)
-        try:
-            body = urlencode(form) if form is not None else None
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            assert answer.status in (200, 303), (answer.status, text)
-            if cookie := answer.headers["Set-Cookie"]:
-                self.cookie = cookie.partition(";")[0]
-            return answer.headers["Location"] or text
-        finally:
-            connection.close()
+        self._browser.port = self.find_shown()[0]
+        answer = self._browser.ask(method, path, form)
+        assert answer.status in (200, 303), (answer.status, answer.text)
+        return answer.location or answer.text
 
-    def pair(self) -> None:
-        self.ask("POST", "/pair", {"code": self.find_shown()[1]})
+    def pair(self) -> Browser:
+        self._browser = super().pair()
+        return self._browser
 
     def send(self, path: str, **form: str) -> str:
-        """Sends a form of the page that shows it, with its token."""
-        found = re.search(r'name="csrf" value="([^"]+)"', self.ask("GET", "/"))
-        assert found
-        return self.ask("POST", path, {"csrf": found[1], **form})
+        """Sends a form of the page, with its token."""
+        return self.ask("POST", path, {"csrf": self._browser.csrf, **form})
 
     def list_episodes(self) -> list[str]:
         return re.findall(
@@ -115,25 +68,16 @@ class Desk:
         assert (done.code, done.err) == (0, "")
         return done.out.splitlines()[-1]
 
-    def find(self, name: str) -> int | None:
-        return process_tree.find_child(self.supervisor.pid, f"edge.processes.{name}")
-
-    def close(self) -> None:
-        below = process_tree.list_descendants(self.supervisor.pid)
-        self.supervisor.kill()
-        self.supervisor.wait()
-        process_tree.kill_all(one.pid for one in below)
-
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    started = Desk(robot_home.make(tmp_path))
+def desk(tmp_path: Path) -> Iterator[PageDesk]:
+    started = PageDesk(robot_home.make(tmp_path))
     yield started
     started.close()
 
 
 def test_operator_lets_an_episode_leave_labels_one_and_takes_one_back(
-    desk: Desk, tmp_path: Path
+    desk: PageDesk, tmp_path: Path
 ) -> None:
     desk.pair()
     home, store = desk.made.home, tmp_path / "store"
@@ -179,7 +123,7 @@ def read_outcomes(memories: Path) -> dict[str, bool | None]:
 
 
 def test_stop_on_the_page_stops_a_robot_in_its_episode(tmp_path: Path) -> None:
-    desk = Desk(robot_home.make(tmp_path, steps=4000))  # 50 s
+    desk = PageDesk(robot_home.make(tmp_path, steps=4000))  # 50 s
     try:
         desk.pair()
         desk.wait_for(lambda: '"drives' in desk.ask("GET", "/status"))
@@ -189,7 +133,7 @@ def test_stop_on_the_page_stops_a_robot_in_its_episode(tmp_path: Path) -> None:
         desk.close()
 
 
-def test_page_that_is_killed_comes_back_and_disturbs_nobody(desk: Desk) -> None:
+def test_page_that_is_killed_comes_back_and_disturbs_nobody(desk: PageDesk) -> None:
     desk.pair()
     desk.wait_for(lambda: len(desk.list_episodes()) >= 1)
     page, control = desk.find("page"), desk.find("control")
@@ -213,7 +157,7 @@ def test_operator_goes_back_from_a_delta_and_asks_for_an_update(
     made = robot_home.make(tmp_path)
     delta = made.keep_delta(made.active())
     channel = f"--channel={made.publisher.channel_uri}"
-    desk = Desk(made, channel, "--update_period_s=36000", "--update_jitter_s=0")
+    desk = PageDesk(made, channel, "--update_period_s=36000", "--update_jitter_s=0")
     try:
         desk.pair()
         assert f"delta {delta[:12]}" in desk.ask("GET", "/learning")

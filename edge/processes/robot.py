@@ -17,9 +17,10 @@ for consent (//edge:page); with --page=network one of the local network does.
 
 With --actor=keyboard a person may act: Tab gives the keys to the actor, and back. A
 key that moves takes over from the package, h hands back, y and n end the episode with
-success or failure, x stops the robot. With --actor=gamepad the buttons do the same. t
-lets the actor, a person or the scripted expert, demonstrate episode after episode
-until the next of these keys.
+success or failure, x stops the robot. With --actor=gamepad the buttons do the same,
+with --actor=page the sticks and keys of a browser at the page. t lets the actor, a
+person or the scripted expert, demonstrate episode after episode until the next of these
+keys.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
