@@ -71,8 +71,9 @@ _ROBOT = flags.DEFINE_list(
 _ACTOR = flags.DEFINE_string(
     "actor",
     None,
-    "who demonstrates: expert, keyboard, gamepad, or the name of an actor that another"
-    " package adds (default: expert on a simulated robot)",
+    "who demonstrates: expert, keyboard, gamepad, leader:TYPE@PORT, which is a leader"
+    " arm, or the name of an actor that another package adds (default:"
+    " expert on a simulated robot)",
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "number of episodes of each robot", lower_bound=1

@@ -108,7 +108,8 @@ _BLIND = flags.DEFINE_bool("blind", False, "do not tell which package drives")
 _ACTOR = flags.DEFINE_string(
     "actor",
     registry.KEYBOARD,
-    "who watches: keyboard, gamepad, or the name of an actor that another package adds",
+    "who watches: keyboard, gamepad, leader:TYPE@PORT, which is a leader arm, or the"
+    " name of an actor that another package adds",
 )
 _SEED = flags.DEFINE_integer(
     "seed",

@@ -27,6 +27,8 @@ from edge.errors import (
 from edge.robots import (
     experts,
     gym_robot,
+    lerobot_classes,
+    lerobot_robot,
     metaworld_robot,
     outside,
     poor_sensors,
@@ -62,7 +64,9 @@ _AT = "@"
 HELP = (
     "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
     f" so101-sim:TASK, so101-camera:TASK ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
-    " of Gymnasium, serial-car:PORT, replay:PATH of an episode, or a class of your own,"
+    " of Gymnasium, serial-car:PORT, lerobot:TYPE@PORT"
+    f" ({', '.join(lerobot_classes.FOLLOWERS)}), replay:PATH of an episode, or a class"
+    " of your own,"
     " FILE.py:CLASS or MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the"
     " tasks"
 )
@@ -83,7 +87,8 @@ class RobotDriver:
 
 
 DRIVERS: dict[str, RobotDriver] = {
-    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD)
+    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD),
+    lerobot_robot.PREFIX: RobotDriver(lerobot_robot.open_arm, KEYBOARD),
 }
 """Drivers by the prefix of their robot strings."""
 

@@ -93,6 +93,15 @@ def external_parts():
         lock = "//third_party/python:locks/speech.txt",
     )
 
+    # Beside edge, for an arm that LeRobot drives: fetched by who asks for it
+    # (--config=lerobot) and for its tests.
+    pip_tree(
+        name = "lerobot",
+        below = ["//third_party/python:locks/edge.txt"],
+        lock = "//third_party/python:locks/lerobot.txt",
+        sdists = ["feetech-servo-sdk"],
+    )
+
     pip_tree(
         name = "sim",
         below = ["//third_party/python:locks/edge.txt"],
