@@ -40,6 +40,8 @@ _PASSES: Final = (ConnectionError, RuntimeError)
 """What LeRobot raises for a packet; for a port that is gone it is something else."""
 HOLD_TRIES: Final = 10
 """Who holds an arm tries longer: nobody else will."""
+_OPEN_TRIES: Final = 8
+"""An arm that is opened can wait; LeRobot then asks for 18 numbers at once."""
 _PAUSE_S: Final = 0.005  # between two tries, in which a bus comes to rest
 _RATES: Final = ("x.vel", "y.vel", "theta.vel")
 
@@ -170,9 +172,9 @@ class LerobotArm:
         set_up = "servos that can be set up"
         if not is_led:
             # A servo that is switched on goes to the goal it has, however old.
-            self._ask(set_up, self._bus.disable_torque)
+            self._ask(set_up, self._bus.disable_torque, _OPEN_TRIES)
             self.write(self.read_positions())
-        self._ask(set_up, self._device.configure)
+        self._ask(set_up, self._device.configure, _OPEN_TRIES)
 
     def read_positions(self, tries: int = _TRIES) -> Vector:
         """Where each joint is, [n] f32.
@@ -277,7 +279,7 @@ class LerobotArm:
 
     def _require_calibrated(self, connection: Connection) -> None:
         expected = "servos that say their calibration"
-        if not self._ask(expected, lambda: self._device.is_calibrated):
+        if not self._ask(expected, lambda: self._device.is_calibrated, _OPEN_TRIES):
             raise RobotUnavailableError(
                 self._source,
                 f"servos with the calibration of {self._device.calibration_fpath}",
@@ -383,7 +385,7 @@ def _require_file(device: Device, connection: Connection) -> None:
 
 def _connect(bus: Bus, source: str) -> None:
     """Opens LeRobot's bus, which looks whether each servo is there."""
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_OPEN_TRIES)):
         try:
             bus.connect()
             bus.port_handler.ser.timeout = _WAIT_S
