@@ -24,7 +24,7 @@ from edge.errors import (
 from edge.robots import registry as robots
 from edge.robots.robot import Observation, Robot
 from edge.robots.simulated_point import SPEC
-from edge.testing import feetech_bus
+from edge.testing import dynamixel_bus, feetech_bus
 from edge.testing.feetech_bus import LEKIWI_JOINTS, FeetechBus
 
 STEPS_PER_DEGREE = 4095 / 360
@@ -213,6 +213,26 @@ def test_arm_of_a_lekiwi_follows_and_keys_move_its_base(
         np.testing.assert_array_equal(action[6:], [1, 0, 0])
         lead(actor, robot, 90)
         np.testing.assert_allclose(bus.goals[:6], LYING, atol=3)
+        actor.close()
+        robot.close()
+
+
+def test_koch_is_led_by_a_koch(desk: Desk, tmp_path: Path) -> None:
+    with (
+        dynamixel_bus.plug_in(dynamixel_bus.FOLLOWER) as following,
+        dynamixel_bus.plug_in(dynamixel_bus.LEADER) as leading,
+    ):
+        following.calibrate(tmp_path, "kf")
+        leading.calibrate(tmp_path, "kl")
+        leading.move(LIFTED)
+        name = f"lerobot:koch_follower@{following.port},id=kf,calibration={tmp_path}"
+        robot = robots.open_robot(name)
+        arm = f"leader:koch_leader@{leading.port},id=kl,calibration={tmp_path}"
+        actor = actors.open_actor(arm, desk.stage(robot, name))
+        robot.reset(0)
+        actor.reset("pick")
+        lead(actor, robot, 45)
+        np.testing.assert_allclose(following.goals[:5], LIFTED[:5], atol=3)
         actor.close()
         robot.close()
 

@@ -16,7 +16,7 @@ from edge.errors import (
 )
 from edge.robots import lerobot_classes, lerobot_robot, registry
 from edge.robots.robot import Robot
-from edge.testing import feetech_bus
+from edge.testing import dynamixel_bus, feetech_bus
 from edge.testing.feetech_bus import LEKIWI_JOINTS, MIDDLE, FeetechBus
 
 STEPS_PER_DEGREE = 4095 / 360
@@ -254,6 +254,30 @@ def test_base_of_a_lekiwi_moves_and_stands_when_it_is_held(tmp_path: Path) -> No
         robot.hold()
         hear(robot)
         assert [bus.servos[number].speed for number in (7, 8, 9)] == [0, 0, 0]
+        robot.close()
+
+
+def test_koch_of_another_protocol_moves_in_shares_of_its_range(tmp_path: Path) -> None:
+    with dynamixel_bus.plug_in(dynamixel_bus.FOLLOWER) as bus:
+        bus.calibrate(tmp_path, "koch_follower")
+        bus.move([1500, 2548, 2048, 1800, 2048, 1548])
+        name = f"lerobot:koch_follower@{bus.port},calibration={tmp_path}"
+        robot = registry.open_robot(name)
+        assert robot.spec.robot_model == "koch"
+        assert all(servo.is_on for servo in bus.servos.values())
+        first = robot.reset(0).state
+        wanted = [100 * (1500 - 2047.5) / 2047.5, 50, 0, -24.8, 0, 25]
+        np.testing.assert_allclose(first[:6], wanted, atol=0.2)
+        for _ in range(3):
+            seen = robot.act(np.array([0, -1, 0, 0, 0, 1], np.float32)).observation
+            time.sleep(1 / 30)
+        moved = seen.state[6:] - first[6:]
+        np.testing.assert_allclose(moved, [0, -12, 0, 0, 0, 24], atol=0.2)
+        assert bus.servos[2].goal == pytest.approx(2548 - 120, abs=2)
+        robot.hold()
+        bus.servos[3].is_deaf = True
+        with pytest.raises(RobotPortError, match="no status packet"):
+            robot.act(STILL)
         robot.close()
 
 
