@@ -102,6 +102,17 @@ def external_parts():
         sdists = ["feetech-servo-sdk"],
     )
 
+    # Beside edge: fetched by who asks for it (--config=rerun).
+    pip_tree(
+        name = "rerun",
+        below = ["//third_party/python:locks/edge.txt"],
+        lock = "//third_party/python:locks/rerun.txt",
+        remove = [
+            # The viewer is a program of its own, which nothing here starts.
+            "rerun_cli",
+        ],
+    )
+
     pip_tree(
         name = "sim",
         below = ["//third_party/python:locks/edge.txt"],

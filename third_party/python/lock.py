@@ -31,6 +31,7 @@ TREES = {
     "cameras": ("cameras.in", X86_64),
     "speech": ("speech.in", X86_64),
     "lerobot": ("lerobot.in", X86_64),
+    "rerun": ("rerun.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -48,6 +49,7 @@ WITHOUT_DEPENDENCIES = (
     "lerobot.in",
     "masks.in",
     "photographs.in",
+    "rerun.in",
     "speech.in",
 )
 
