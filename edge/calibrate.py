@@ -27,7 +27,7 @@ _ARM = flags.DEFINE_string(
     "arm",
     None,
     "the arm, as --robot or --actor names it: lerobot:TYPE@PORT or leader:TYPE@PORT,"
-    " with ,id=NAME behind it for the name of its calibration file",
+    " with ,id=NAME behind it for the name of its calibration",
     required=True,
 )
 _NUMBER_SERVOS = flags.DEFINE_bool(
