@@ -21,7 +21,7 @@ from base import command_line
 from edge.actors import leader
 from edge.errors import UnknownRobotError
 from edge.robots import lerobot_arm, lerobot_robot
-from edge.robots.lerobot_arm import Connection
+from edge.robots.lerobot_name import Connection
 
 _ARM = flags.DEFINE_string(
     "arm",

@@ -29,8 +29,9 @@ from edge.errors import (
     UnknownActorError,
     UnknownRobotError,
 )
-from edge.robots import lerobot_arm, lerobot_classes, lerobot_robot
-from edge.robots.lerobot_arm import Connection, LerobotArm
+from edge.robots import lerobot_classes, lerobot_name, lerobot_robot
+from edge.robots.lerobot_arm import LerobotArm
+from edge.robots.lerobot_name import Connection
 from edge.robots.robot import Observation, Vector
 
 PREFIX: Final = "leader:"
@@ -55,7 +56,7 @@ def parse(text: str) -> Connection:
         UnknownActorError: it is not understood.
     """
     try:
-        return lerobot_arm.parse(PREFIX, text, lerobot_classes.LEADERS)
+        return lerobot_name.parse(PREFIX, text, lerobot_classes.LEADERS)
     except UnknownRobotError as e:
         raise UnknownActorError(
             "--actor", f"{PREFIX}TYPE@PORT", repr(PREFIX + text), e.remedy

@@ -1,10 +1,9 @@
 """One arm at a port, through LeRobot's class of it: opened, read, told, calibrated.
 
-A follower and a leader differ by who moves them. Both are named by a type, a port and
-options (`so101_follower@/dev/ttyACM0,id=blue`), have a calibration file that LeRobot
-wrote, and servos that hold the same numbers. LeRobot would ask for what is missing at
-the terminal, in the middle of a program that has other things to say there; here it is
-one line, with the command that calibrates.
+A follower and a leader differ by who moves them. Both have a calibration file that
+LeRobot wrote, and servos that hold the same numbers. LeRobot would ask for what is
+missing at the terminal, in the middle of a program that has other things to say there;
+here it is one line, with the command that calibrates.
 """
 
 import contextlib
@@ -12,21 +11,19 @@ import dataclasses
 import os
 import termios
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import RobotPortError, RobotUnavailableError, UnknownRobotError
+from edge.errors import RobotPortError, RobotUnavailableError
 from edge.robots import lerobot_classes, serial_port
-from edge.robots.lerobot_classes import ArmType, Bus, Device
+from edge.robots.lerobot_classes import Bus, Device
+from edge.robots.lerobot_name import Connection
 from edge.robots.robot import Vector
 
-ID: Final = "id"
-CALIBRATION: Final = "calibration"
 _WAIT_S: Final = 0.001
 """For how long the system waits for bytes of a port. The motor libraries ask again at
 once for as long as there are none; with the priority of control that kept the rest of
@@ -44,82 +41,6 @@ _OPEN_TRIES: Final = 8
 """An arm that is opened can wait; LeRobot then asks for 18 numbers at once."""
 _PAUSE_S: Final = 0.005  # between two tries, in which a bus comes to rest
 _RATES: Final = ("x.vel", "y.vel", "theta.vel")
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How an arm is named.
-
-    Attributes:
-        prefix: what stands before the type, such as `lerobot:`.
-        arm: its type.
-        port: path of its port.
-        options: what else was said, by name.
-    """
-
-    prefix: str
-    arm: ArmType
-    port: str
-    options: Mapping[str, str]
-
-    def __str__(self) -> str:
-        """Without its options, as errors name it."""
-        return f"{self.prefix}{self.arm.name}@{self.port}"
-
-    @property
-    def name(self) -> str:
-        """Name of its calibration file, without `.json`."""
-        return self.options.get(ID, self.arm.name)
-
-    @property
-    def calibration(self) -> Path | None:
-        """Folder of its calibration file; None for LeRobot's own."""
-        folder = self.options.get(CALIBRATION)
-        return Path(folder).expanduser() if folder else None
-
-
-def parse(
-    prefix: str,
-    text: str,
-    types: Mapping[str, ArmType],
-    options: Collection[str] = (),
-) -> Connection:
-    """Reads what stands behind `prefix`.
-
-    Args:
-        prefix: such as `lerobot:`.
-        text: `TYPE@PORT`, and `,NAME=VALUE` for each option.
-        types: those that may be named, by name.
-        options: names that are allowed beside `id` and `calibration`.
-
-    Raises:
-        UnknownRobotError: it is not understood.
-    """
-    known = (ID, CALIBRATION, *options)
-    device, *said = text.split(",")
-    name, _, port = device.partition("@")
-    example = f"{prefix}{next(iter(types))}@/dev/ttyACM0"
-    if name not in types:
-        raise UnknownRobotError(
-            prefix + text, f"TYPE is one of {', '.join(types)}, as in {example}"
-        )
-    if not port.startswith("/"):
-        raise UnknownRobotError(
-            prefix + text, f"a port is a path behind @, as in {example}"
-        )
-    found: dict[str, str] = {}
-    for option in said:
-        key, equals, value = option.partition("=")
-        if not equals or not value or key in found or key not in known:
-            raise UnknownRobotError(
-                prefix + text,
-                f"{option!r} is not understood: behind the port stand any of"
-                f" {', '.join(f'{one}=' for one in known)}",
-            )
-        found[key] = value
-    if "/" in found.get(ID, ""):
-        raise UnknownRobotError(prefix + text, "an id is the name of a file, no path")
-    return Connection(prefix, types[name], port, found)
 
 
 class LerobotArm:

@@ -27,9 +27,10 @@ from typing import Final
 import numpy as np
 
 from edge.errors import ActionShapeError, UnknownRobotError
-from edge.robots import lerobot_arm, lerobot_classes
+from edge.robots import lerobot_arm, lerobot_classes, lerobot_name
 from edge.robots.clock import Clock, MonotonicClock
-from edge.robots.lerobot_arm import Connection, LerobotArm
+from edge.robots.lerobot_arm import LerobotArm
+from edge.robots.lerobot_name import Connection
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 from rlds.known_words import MAX_CHARACTERS
 
@@ -79,7 +80,7 @@ def parse(text: str) -> ArmSettings:
     Raises:
         UnknownRobotError: it is not understood.
     """
-    connection = lerobot_arm.parse(
+    connection = lerobot_name.parse(
         PREFIX, text, lerobot_classes.FOLLOWERS, ("speed", "hz", "task")
     )
     options = connection.options
