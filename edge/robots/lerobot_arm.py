@@ -179,12 +179,25 @@ class LerobotArm:
         self._let_go()
 
     def _read(self, what: str, tries: int) -> Vector:
-        seen = self._ask(
-            "an answer of its servos",
-            lambda: self._bus.sync_read(what, list(self.joints)),
-            tries,
-        )
+        try:
+            seen = self._ask(
+                "an answer",
+                lambda: self._bus.sync_read(what, list(self.joints)),
+                tries,
+            )
+        except RobotPortError as e:
+            expected = f"an answer of {self._find_silent()}"
+            raise RobotPortError(self._source, expected, e.got) from e.__cause__
         return np.array([seen[joint] for joint in self.joints], np.float32)
+
+    def _find_silent(self) -> str:
+        """The servo that did not answer: they are heard in the order of the joints."""
+        heard = self._bus.sync_reader.data_dict
+        numbers = [self._bus.motors[joint].id for joint in self.joints]
+        silent = [one for one in numbers if not heard.get(one)]
+        if not silent or silent[0] == numbers[0]:
+            return "its servos"
+        return f"servo {silent[0]} ({self.joints[numbers.index(silent[0])]})"
 
     def _ask[T](self, expected: str, ask: Callable[[], T], tries: int = _TRIES) -> T:
         while True:

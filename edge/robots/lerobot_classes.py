@@ -80,6 +80,7 @@ class Bus(Protocol):
     motors: dict[str, Any]
     calibration: dict[str, Any]
     port_handler: Any
+    sync_reader: Any
     model_resolution_table: dict[str, int]
 
     def connect(self) -> None:
