@@ -46,6 +46,8 @@ class UnknownRobotError(EdgeError):
 class RobotUnavailableError(EdgeError):
     """A known robot cannot be opened on this machine."""
 
+    longest_remedy = 1000  # it may be a command with paths
+
 
 class OutsideRobotError(EdgeError):
     """A class of somebody else's code is not there, does not load, or is no robot."""
@@ -254,6 +256,8 @@ class UnknownActorError(EdgeError):
 
 class ActorUnavailableError(EdgeError):
     """A known actor cannot act here: no terminal, no device, or a broken package."""
+
+    longest_remedy = 1000  # it may be a command with paths
 
 
 class ActorAbsentError(ActorUnavailableError):

@@ -72,9 +72,9 @@ _ROBOT = flags.DEFINE_list(
 _ACTOR = flags.DEFINE_string(
     "actor",
     None,
-    "who demonstrates: expert, keyboard, gamepad, page (an operator's page that runs"
-    " beside this, --actor_page), or the name of an actor that another package adds"
-    " (default: expert on a simulated robot)",
+    "who demonstrates: expert, keyboard, gamepad, leader:TYPE@PORT, which is a leader"
+    " arm, page (an operator's page that runs beside this, --actor_page), or the name"
+    " of an actor that another package adds (default: expert on a simulated robot)",
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "number of episodes of each robot", lower_bound=1

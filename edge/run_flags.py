@@ -54,9 +54,9 @@ POLICY = flags.DEFINE_enum(
 ACTOR = flags.DEFINE_string(
     "actor",
     None,
-    "who may take over from the package: keyboard, gamepad, page (an operator's page"
-    " that runs beside this, --actor_page), or the name of an actor that another"
-    " package adds (default: nobody)",
+    "who may take over from the package: keyboard, gamepad, leader:TYPE@PORT, which is"
+    " a leader arm, page (an operator's page that runs beside this, --actor_page), or"
+    " the name of an actor that another package adds (default: nobody)",
 )
 KEYRING = flags.DEFINE_string(
     "keyring", None, "file of the public keys that may sign channels and packages"

@@ -108,8 +108,9 @@ _BLIND = flags.DEFINE_bool("blind", False, "do not tell which package drives")
 _ACTOR = flags.DEFINE_string(
     "actor",
     registry.KEYBOARD,
-    "who watches: keyboard, gamepad, page (an operator's page that runs beside this,"
-    " --actor_page), or the name of an actor that another package adds",
+    "who watches: keyboard, gamepad, leader:TYPE@PORT, which is a leader arm, page (an"
+    " operator's page that runs beside this, --actor_page), or the name of an actor"
+    " that another package adds",
 )
 _SEED = flags.DEFINE_integer(
     "seed",

@@ -42,19 +42,22 @@ class Keyboard:
         self,
         stage: Stage,
         now_s: Callable[[], float] = time.monotonic,
+        axes: int | None = None,
     ) -> None:
         """Prepares the terminal and shows its keys.
 
         Args:
             stage: the robot, who is told, and where the keys come from.
             now_s: real time; a person presses keys in no other.
+            axes: components that keys move; None for all of the robot's.
 
         Raises:
             ActorUnavailableError: standard input is no terminal.
         """
         self._spec, self._tell, self._now_s = stage.spec, stage.tell, now_s
         self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
-        self._reader, self._held = KeyReader(), HeldKeys(stage.spec.action_size)
+        self._axes = stage.spec.action_size if axes is None else axes
+        self._reader, self._held = KeyReader(), HeldKeys(self._axes)
         self._signal = Signal()
         self._asks = False  # whether the next episode may begin
         self._keys = stage.keys or Terminal(_STANDARD_INPUT, _SOURCE)
@@ -101,7 +104,21 @@ class Keyboard:
     def propose(self, observation: Observation) -> Vector:
         """See `Actor.propose`."""
         del observation
-        return scale(self._spec, self._held.axes(self._now_s()) * self._speed)
+        return scale(self._spec, self.axes() * self._speed)
+
+    @property
+    def speed(self) -> float:
+        """Share of the action's range that a key moves by."""
+        return self._speed
+
+    def axes(self) -> Vector:
+        """The direction of each component that keys move, f32: -1, 0 or 1."""
+        return self._held.axes(self._now_s())
+
+    def act(self, takes_over: bool) -> None:
+        """Takes over or hands back, as its keys do."""
+        if takes_over != self._signal.takes_over and self._signal.ending is None:
+            self._signal = Signal(takes_over)
 
     def close(self) -> None:
         """See `Actor.close`."""
@@ -121,7 +138,7 @@ class Keyboard:
     def _hear(self, said: Move | Word) -> None:
         if isinstance(said, Move):
             if self._held.press(said, self._now_s()):
-                self._act(True)
+                self.act(True)
             elif said not in self._told_idle:
                 self._told_idle.add(said)  # a held key comes ten times a second
                 self._tell(self._describe_idle(said))
@@ -131,7 +148,7 @@ class Keyboard:
                 self._signal = Signal(self._signal.takes_over, ENDINGS[said])
         elif said in (Word.TAKE_OVER, Word.HAND_BACK):
             self._held.release()
-            self._act(said is Word.TAKE_OVER)
+            self.act(said is Word.TAKE_OVER)
         elif said is Word.HELP:
             self._help()
         else:
@@ -140,14 +157,12 @@ class Keyboard:
     def _describe_idle(self, move: Move) -> str:
         pair = PAIRS[move.component].decode()
         key = pair[(1 - move.direction) // 2]
-        text = f"{key}: moves nothing, this robot has {self._spec.action_size} axes"
+        has_all = self._axes == self._spec.action_size
+        who = "this robot has" if has_all else "here keys have"
+        text = f"{key}: moves nothing, {who} {self._axes} axes"
         if self._is_handed:
             text += "; press Tab first for what it means to the robot"
         return text
-
-    def _act(self, takes_over: bool) -> None:
-        if takes_over != self._signal.takes_over and self._signal.ending is None:
-            self._signal = Signal(takes_over)
 
     def _change_speed(self, up: bool) -> None:
         others = [s for s in SPEEDS if (s > self._speed if up else s < self._speed)]
@@ -156,5 +171,5 @@ class Keyboard:
         self._tell(f"speed {self._speed:g} of the action's range")
 
     def _help(self) -> None:
-        for line in describe(self._spec.action_size):
+        for line in describe(self._axes):
             self._tell(line)

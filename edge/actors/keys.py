@@ -162,9 +162,13 @@ class HeldKeys:
         return found
 
 
-def describe(action_size: int) -> list[str]:
-    """The lines that tell a person which key does what."""
-    pairs = [pair.decode() for pair in PAIRS[:action_size]]
+def describe(axes: int) -> list[str]:
+    """The lines that tell a person which key does what.
+
+    Args:
+        axes: components that keys move.
+    """
+    pairs = [pair.decode() for pair in PAIRS[:axes]]
     moves = "   ".join(
         f"{pair[0]}/{pair[1]} +/- component {number}"
         for number, pair in enumerate(pairs)
@@ -175,7 +179,7 @@ def describe(action_size: int) -> list[str]:
         name = shown.get(key, key.decode())
         if name:
             words.setdefault(word, name)
-    return [
-        f"keys: {moves} (arrows are w, s, d and a)",
-        "   ".join(f"{name}: {word.value}" for word, name in words.items()),
-    ]
+    said = "   ".join(f"{name}: {word.value}" for word, name in words.items())
+    if not axes:
+        return [f"keys: {said}"]
+    return [f"keys: {moves} (arrows are w, s, d and a)", said]

@@ -5,13 +5,16 @@ name is what `--actor` takes and whose object is a callable from a `Stage` to an
 `Actor`:
 
     [project.entry-points."continuon.actors"]
-    leader-arm = "my_package.leader:LeaderArm"
+    space-mouse = "my_package.mice:SpaceMouse"
+
+`leader:TYPE@PORT` is a leader arm (`leader.py`).
 """
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from edge.actors import leader
 from edge.actors.actor import (
     EXPERT,
     Actor,
@@ -20,6 +23,7 @@ from edge.actors.actor import (
 from edge.actors.expert import Expert
 from edge.actors.gamepad import Gamepad
 from edge.actors.keyboard import Keyboard
+from edge.actors.leader import Leader
 from edge.actors.page import Page
 from edge.errors import ActorUnavailableError, UnknownActorError
 from edge.robots.registry import KEYBOARD as KEYBOARD
@@ -39,14 +43,24 @@ ACTORS: Final[dict[str, Opener]] = {
 """Those of this package, by name; no entry point takes the place of one."""
 
 
+def uses_keys(name: str | None) -> bool:
+    """Whether an actor needs the keys of a terminal."""
+    return name == KEYBOARD or (name or "").startswith(leader.PREFIX)
+
+
 def require_known(name: str) -> None:
     """Checks a name before anything is opened or written.
 
     Raises:
         UnknownActorError: there is no such actor.
     """
-    if name not in ACTORS and name not in _find_others():
-        known = ", ".join((*ACTORS, *sorted(_find_others().keys() - ACTORS.keys())))
+    if name.startswith(leader.PREFIX):
+        leader.parse(name.removeprefix(leader.PREFIX))
+    elif name not in ACTORS and name not in _find_others():
+        arm = f"{leader.PREFIX}TYPE@PORT"
+        known = ", ".join(
+            (*ACTORS, arm, *sorted(_find_others().keys() - ACTORS.keys()))
+        )
         raise UnknownActorError(
             "--actor",
             f"one of {known}",
@@ -64,6 +78,8 @@ def open_actor(name: str, stage: Stage) -> Actor:
         EdgeError: what else opening it raises.
     """
     require_known(name)
+    if name.startswith(leader.PREFIX):
+        return Leader(name.removeprefix(leader.PREFIX), stage)
     opener = ACTORS[name] if name in ACTORS else _load(name)
     return opener(stage)
 

@@ -79,7 +79,8 @@ def test_package_adds_an_actor_by_an_entry_point_and_replaces_none(
     registry.require_known("nudge")
     assert registry.open_actor("nudge", make_stage()).name == "human"
     assert registry.open_actor("expert", make_stage()).name == "expert"
-    with pytest.raises(UnknownActorError, match="gamepad, page, nudge"):
+    known = "gamepad, page, leader:TYPE@PORT, nudge"
+    with pytest.raises(UnknownActorError, match=known):
         registry.require_known("nudgee")
 
 

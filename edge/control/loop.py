@@ -305,10 +305,13 @@ class _Episode:
         if watchdog is None:
             self._robot.hold()
             return
-        if watchdog.seize():
-            self._robot.hold()
-            watchdog.give()
-        watchdog.disarm()
+        try:
+            if watchdog.seize():
+                self._robot.hold()
+                watchdog.give()
+        finally:
+            # Also when its port is gone: this process does not hang, and has to say so.
+            watchdog.disarm()
 
     def _drive(self, observation: Observation) -> EpisodeResult:
         ticker, tally, previous = self._ticker, self._tally, None

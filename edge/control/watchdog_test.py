@@ -14,7 +14,7 @@ from edge.control.control_step import ControlStep
 from edge.control.loop import EpisodeResult, Pace
 from edge.control.safety import config_for
 from edge.control.watchdog import Watchdog
-from edge.errors import WatchdogError
+from edge.errors import RobotPortError, WatchdogError
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Observation, Transition, Vector
 from edge.testing import process_tree
@@ -205,6 +205,31 @@ def test_error_of_the_policy_leaves_the_arm_still(tmp_path: Path) -> None:
             drive(arm, Steady(fail), dog)
         assert read_port(port)[-1].is_hold
         assert drive(arm, Steady(), dog).steps == 8
+
+
+class Unplugged(MovingArm):
+    """Its port is gone at its first action, and it cannot be held then."""
+
+    is_gone = False
+
+    def act(self, action: Vector) -> Transition:
+        """See `Robot.act`."""
+        self.is_gone = True
+        raise RobotPortError("arm", "to take a command", "no port")
+
+    def hold(self) -> None:
+        """See `Robot.hold`."""
+        if self.is_gone:
+            raise RobotPortError("arm", "to be held", "no port")
+        super().hold()
+
+
+def test_program_whose_robot_is_gone_is_left_to_say_so(tmp_path: Path) -> None:
+    arm = Unplugged(tmp_path / "port")
+    with Watchdog(arm, HOLD_AFTER_S, KILL_AFTER_S) as dog:
+        with pytest.raises(RobotPortError):
+            drive(arm, Steady(), dog)
+        time.sleep(3 * (HOLD_AFTER_S + KILL_AFTER_S))  # else it kills this process
 
 
 def test_arm_is_not_driven_on_when_its_watchdog_is_gone(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def define_actor() -> "flags.FlagHolder[str | None]":
     return flags.DEFINE_string(
         _ACTOR,
         None,
-        "who may act beside the package: keyboard, gamepad, page (the operator's, from "
-        "a phone), the scripted expert of a simulated robot, or one that another "
+        "who may act beside the package: keyboard, gamepad, leader:TYPE@PORT, which is "
+        "a leader arm, page (the operator's, from a phone), the scripted expert of a "
+        "simulated robot, or one that another "
         "package adds; a person may take over and hand back, all may demonstrate "
         "(default: nobody)",
     )
@@ -65,7 +66,7 @@ def require_actor_usage(*, is_simulated_pace: bool) -> None:
 
 
 def require_keys(*, is_supervised: bool) -> None:
-    """Checks that somebody can press the keys of --actor=keyboard.
+    """Checks that somebody can press the keys of an actor that has some.
 
     Args:
         is_supervised: whether a supervisor has the terminal, and hands keys on.
@@ -73,10 +74,11 @@ def require_keys(*, is_supervised: bool) -> None:
     Raises:
         app.UsageError: nobody can; no restart brings a service a terminal.
     """
-    acts = flags.FLAGS[_ACTOR].value == registry.KEYBOARD
+    acts = registry.uses_keys(flags.FLAGS[_ACTOR].value)
     if acts and not is_supervised and not os.isatty(_STANDARD_INPUT):
         raise app.UsageError(
-            f"expected --actor={registry.KEYBOARD} at a terminal or under //edge:robot;"
+            f"expected --actor={flags.FLAGS[_ACTOR].value} at a terminal or under"
+            " //edge:robot;"
             " a service has none, and a gamepad acts there"
             f" (--actor={registry.GAMEPAD})"
         )

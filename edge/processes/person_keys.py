@@ -1,15 +1,15 @@
 """What the keys at the supervisor's terminal mean, decided without IO.
 
 The keys have two layers, because those that move a robot need every letter. In the
-first they say what the robot is to do. If a keyboard acts (--actor=keyboard), Tab leads
-to the second, in which each key is passed to control and means what `edge.actors.keys`
-says, and back. Ctrl-C ends the robot in both.
+first they say what the robot is to do. If the actor has keys (--actor=keyboard, or a
+leader arm), Tab leads to the second, in which each key is passed to control and means
+what `edge.actors.keys` says, and back. Ctrl-C ends the robot in both.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from edge.actors.registry import KEYBOARD
+from edge.actors.registry import uses_keys
 from edge.loops.mode import Mode
 
 _DEMONSTRATE: Final = b"t"
@@ -65,7 +65,7 @@ class PersonKeys:
         told, demonstrates, stops, acting = None, False, False, b""
         for at in range(len(raw)):
             key = raw[at : at + 1]
-            if key == _LAYER and self._actor == KEYBOARD:
+            if key == _LAYER and uses_keys(self._actor):
                 self.acts = not self.acts
             elif self.acts:
                 acting += key
@@ -86,6 +86,6 @@ class PersonKeys:
         more = ""
         if self._actor is not None:
             more = "   t be shown a task"
-        if self._actor == KEYBOARD:
+        if uses_keys(self._actor):
             more += "   tab act"
         return f"d drive   i idle   s sleep{more}   space stop   q quit"

@@ -39,7 +39,7 @@ from absl import app, flags
 from base import command_line, path_flags, text_forms
 from base.errors import one_line
 from edge import actor_flags, sense_flags, word_flags
-from edge.actors.registry import KEYBOARD
+from edge.actors.registry import uses_keys
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
 from edge.loops.mode import Mode
@@ -321,9 +321,10 @@ class _Supervisor:
         try:
             return self._terminal.read()
         except OSError as e:
-            if ACTOR.value == KEYBOARD:
+            if uses_keys(ACTOR.value):
+                who = f"--actor={ACTOR.value}"
                 raise ActorLostError(
-                    f"--actor={KEYBOARD}", "its terminal to stay open", "it was closed"
+                    who, "its terminal to stay open", "it was closed"
                 ) from e
             self._terminal = None
             return b""
@@ -365,11 +366,11 @@ def _open_terminal() -> Iterator[Terminal | None]:
     Raises:
         ActorUnavailableError: a keyboard is to act, and there is none.
     """
-    acts = ACTOR.value == KEYBOARD
+    acts = uses_keys(ACTOR.value)
     if not acts and not (sys.stdin.isatty() and sys.stderr.isatty()):
         yield None
         return
-    with contextlib.closing(Terminal(0, f"--actor={KEYBOARD}")) as terminal:
+    with contextlib.closing(Terminal(0, f"--actor={ACTOR.value}")) as terminal:
         yield terminal
 
 

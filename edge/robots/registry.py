@@ -28,6 +28,8 @@ from edge.errors import (
 from edge.robots import (
     experts,
     gym_robot,
+    lerobot_classes,
+    lerobot_robot,
     metaworld_camera,
     metaworld_robot,
     outside,
@@ -66,7 +68,9 @@ HELP = (
     "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
     " metaworld-camera:TASK, so101-sim:TASK, so101-camera:TASK"
     f" ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
-    " of Gymnasium, serial-car:PORT, replay:PATH of an episode, or a class of your own,"
+    " of Gymnasium, serial-car:PORT, lerobot:TYPE@PORT"
+    f" ({', '.join(lerobot_classes.FOLLOWERS)}), replay:PATH of an episode, or a class"
+    " of your own,"
     " FILE.py:CLASS or MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the"
     " tasks"
 )
@@ -87,7 +91,8 @@ class RobotDriver:
 
 
 DRIVERS: dict[str, RobotDriver] = {
-    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD)
+    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD),
+    lerobot_robot.PREFIX: RobotDriver(lerobot_robot.open_arm, KEYBOARD),
 }
 """Drivers by the prefix of their robot strings."""
 

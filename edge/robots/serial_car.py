@@ -19,18 +19,17 @@ and 5.e (`Set Target` 0x84, `Get Position` 0x90, in quarters of a microsecond).
 """
 
 import contextlib
-import fcntl
 import os
 import select
 import struct
 import termios
-import tty
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from edge.errors import RobotPortError, RobotUnavailableError, UnknownRobotError
+from edge.robots import serial_port
 from edge.robots.clock import Clock, MonotonicClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
@@ -124,7 +123,7 @@ class SerialCar:
                 answers at it.
         """
         self._wiring, self._clock = wiring, MonotonicClock()
-        self._fd = _open_port(wiring.port)
+        self._fd = serial_port.open_port(wiring.port, PREFIX + wiring.port)
         try:
             self.hold()
             self._read_state()
@@ -227,35 +226,6 @@ class SerialCar:
 
     def _fail(self, expected: str, got: str) -> RobotPortError:
         return RobotPortError(PREFIX + self._wiring.port, expected, got)
-
-
-def _open_port(port: str) -> int:
-    """A raw descriptor of a port that nobody else has open.
-
-    Raises:
-        RobotUnavailableError: there is no such port, or it is in use.
-    """
-    remedy = "look at the cable, `ls -l` the port, and join its group (dialout)"
-    try:
-        fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as e:
-        raise RobotUnavailableError(
-            PREFIX + port, "a serial port", e.strerror or str(e), remedy
-        ) from e
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        tty.setraw(fd, termios.TCSANOW)
-    except BlockingIOError as e:
-        os.close(fd)
-        raise RobotUnavailableError(
-            PREFIX + port, "its port to be free", "it is open", "end the other program"
-        ) from e
-    except (OSError, termios.error) as e:
-        os.close(fd)
-        raise RobotUnavailableError(
-            PREFIX + port, "a serial port", str(e.args[-1]), remedy
-        ) from e
-    return fd
 
 
 def _refuse(text: str, why: str) -> UnknownRobotError:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import select
 import threading
 import time
 import tty
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 MIDDLE = 6000
 """1.5 ms in quarters of a microsecond, where a Maestro's outputs begin."""
+_LOOK_S = 0.02
 
 
 class ServoBoard:
@@ -27,12 +29,15 @@ class ServoBoard:
         tty.setraw(self._driver)
         self.port = os.ttyname(self._driver)
         self.targets: dict[int, int] = {}
-        self.is_deaf = False
+        self.is_deaf = self._is_out = False
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def unplug(self) -> None:
         """The cable falls out."""
+        # Who listens ends first: the number of a closed file is soon that of another.
+        self._is_out = True
+        self._thread.join()
         os.close(self._driver)
         with contextlib.suppress(OSError):
             os.close(self._board)
@@ -40,7 +45,9 @@ class ServoBoard:
     def _listen(self) -> None:
         waiting = b""
         with contextlib.suppress(OSError):
-            while True:
+            while not self._is_out:
+                if not select.select([self._board], [], [], _LOOK_S)[0]:
+                    continue
                 waiting = self._obey(waiting + os.read(self._board, 64))
 
     def _obey(self, waiting: bytes) -> bytes:

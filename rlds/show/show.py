@@ -1,7 +1,8 @@
-"""Shows recorded episodes: as a page with pictures and curves, or as a moving picture.
+"""Shows recorded episodes: as pages with curves, as a moving picture, or for Rerun.
 
     ./bazelw run //rlds:show -- EPISODE --output=episode.html
     ./bazelw run //rlds:show -- EPISODE --output=episode.gif
+    ./bazelw run --config=rerun //rlds:show -- EPISODE --output=episode.rrd
     ./bazelw run //rlds:show -- FOLDER --output=FOLDER_OF_PAGES
 
 EPISODE is the file of an episode, or the folder of one as a store of raw episodes has
@@ -27,7 +28,7 @@ from base import command_line, durable_file, path_flags
 from base.errors import ContinuonError
 from rlds import spool_flags
 from rlds.errors import ShowError
-from rlds.show import channel_names, found, overview, page
+from rlds.show import channel_names, found, overview, page, rerun_recording
 from rlds.show.channel_names import ChannelNames
 from rlds.show.found import Found
 from rlds.tfds_directory import EPISODE_SUFFIX
@@ -35,7 +36,8 @@ from rlds.tfds_directory import EPISODE_SUFFIX
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "file that ends in .html or .gif, for one episode; else a folder of pages",
+    "file that ends in .html, .gif or .rrd (for the Rerun viewer, with --config=rerun),"
+    " for one episode; else a folder of pages",
     required=True,
 )
 _NAMES = flags.DEFINE_string(
@@ -50,7 +52,7 @@ path_flags.files("names")
 flags.FLAGS.set_gnu_getopt(True)  # the episode may stand before the flags
 
 INDEX: Final = "index.html"
-_HTML, _GIF = ".html", ".gif"
+_HTML, _GIF, _RERUN = ".html", ".gif", ".rrd"
 
 
 def main(argv: list[str]) -> int:
@@ -64,11 +66,11 @@ def main(argv: list[str]) -> int:
     if _NAMES.value:
         with path_flags.about("names", "a file of names of channels", "correct it"):
             names = channel_names.read(Path(_NAMES.value))
-    if output.suffix in (_HTML, _GIF):
+    if output.suffix in (_HTML, _GIF, _RERUN):
         return _show_one(source, output, names)
     if output.is_file():
         got = f"the file {output}"
-        raise ShowError("--output", "a folder, or a file *.html or *.gif", got)
+        raise ShowError("--output", "a folder, or a file *.html, *.gif or *.rrd", got)
     return _show_all(source, output, names)
 
 
@@ -88,6 +90,8 @@ def _show_one(source: Path, output: Path, names: ChannelNames) -> int:
         from rlds.show import gif  # a page needs no library for pictures
 
         raw = gif.render(first)
+    elif output.suffix == _RERUN:
+        raw = rerun_recording.render(first, names)
     else:
         raw = page.render(first, names).encode()
     durable_file.write(output, raw, durable_file.PRIVATE)

@@ -67,6 +67,16 @@ def test_same_episode_gives_the_same_page(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_recording_without_the_library_of_rerun_says_how_to_get_it(
+    tmp_path: Path,
+) -> None:
+    source, output = write(tmp_path / "a.tfrecord"), tmp_path / "a.rrd"
+    done = command.run(MODULE, str(source), f"--output={output}")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "start with `./bazelw run --config=rerun //rlds:show`" in done.err
+    assert not output.exists()
+
+
 def test_folder_becomes_a_page_for_each_and_a_list(tmp_path: Path) -> None:
     # A raw and a shared copy of one episode have the same id.
     for folder, number in (("private", 0), ("shared", 0), ("shared", 1)):

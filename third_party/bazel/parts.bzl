@@ -93,6 +93,26 @@ def external_parts():
         lock = "//third_party/python:locks/speech.txt",
     )
 
+    # Beside edge, for an arm that LeRobot drives: fetched by who asks for it
+    # (--config=lerobot) and for its tests.
+    pip_tree(
+        name = "lerobot",
+        below = ["//third_party/python:locks/edge.txt"],
+        lock = "//third_party/python:locks/lerobot.txt",
+        sdists = ["feetech-servo-sdk"],
+    )
+
+    # Beside edge: fetched by who asks for it (--config=rerun).
+    pip_tree(
+        name = "rerun",
+        below = ["//third_party/python:locks/edge.txt"],
+        lock = "//third_party/python:locks/rerun.txt",
+        remove = [
+            # The viewer is a program of its own, which nothing here starts.
+            "rerun_cli",
+        ],
+    )
+
     pip_tree(
         name = "sim",
         below = ["//third_party/python:locks/edge.txt"],

@@ -30,6 +30,8 @@ TREES = {
     "photographs": ("photographs.in", X86_64),
     "cameras": ("cameras.in", X86_64),
     "speech": ("speech.in", X86_64),
+    "lerobot": ("lerobot.in", X86_64),
+    "rerun": ("rerun.in", X86_64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
@@ -44,8 +46,10 @@ TOGETHER = ("notebook.in", "dev.in")
 WITHOUT_DEPENDENCIES = (
     "cameras.in",
     "exchange.in",
+    "lerobot.in",
     "masks.in",
     "photographs.in",
+    "rerun.in",
     "speech.in",
 )
 
