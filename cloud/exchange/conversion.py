@@ -16,7 +16,14 @@ from cloud.exchange.recorded import RecordedEpisode, Values, bad
 from rlds import redacted_form
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import MalformedEpisodeError
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import (
+    MAX_EPISODE_NS,
+    NO_PICTURE_AGE,
+    PICTURE_PREFIX,
+    SCHEMA_VERSION,
+    EpisodeSpec,
+    age_field,
+)
 
 _NS_PER_S = 1_000_000_000
 _STATE, _ACTION, _PROPOSED = "observation/state", "action", "proposed_action"
@@ -78,8 +85,12 @@ def convert(
         raise bad(found.name, "steps", "at least one step", "none")
     action = _join(found, _ACTION)
     proposed = _join(found, _PROPOSED) if _PROPOSED in found.steps else action
-    images = found.steps.get(_IMAGE)
-    spec = EpisodeSpec(state.shape[1], action.shape[1], image=images is not None)
+    spec = EpisodeSpec(
+        state.shape[1],
+        action.shape[1],
+        image=_IMAGE in found.steps,
+        cameras=tuple(sorted(_find_cameras(found))),
+    )
     terminal = _last_only(found, "is_terminal", count, notes)
     index = np.arange(count)
     discount = np.where(terminal, np.float32(0), np.float32(1))
@@ -96,8 +107,10 @@ def convert(
         "deadline_missed": _flags(found, "deadline_missed", count),
         "safety_violation": _flags(found, "safety_violation", count),
     }
-    if images is not None:
-        steps[_IMAGE] = tuple(bytes(image) for image in images)
+    for field in spec.picture_fields:
+        steps[field] = tuple(bytes(image) for image in found.steps[field])
+    for camera in spec.cameras:
+        steps[age_field(camera)] = _ages_ns(found, camera, count)
     try:
         made = Episode(spec, _metadata(found, naming), steps)
     except MalformedEpisodeError as e:
@@ -187,6 +200,34 @@ def _discount(found: RecordedEpisode, count: int, default: np.ndarray) -> np.nda
         step = int(np.flatnonzero((values < 0) | (values > 1))[0])
         raise bad(found.name, "discount", "0 to 1", f"{values[step]} at step {step}")
     return values
+
+
+def _find_cameras(found: RecordedEpisode) -> list[str]:
+    """Returns the names of the cameras that have one."""
+    return [
+        field.removeprefix(PICTURE_PREFIX)
+        for field in found.steps
+        if field.startswith(PICTURE_PREFIX)
+    ]
+
+
+def _ages_ns(found: RecordedEpisode, camera: str, count: int) -> np.ndarray:
+    """Returns how old each picture of a camera was, i64 [T].
+
+    A source that does not say so has one picture for each step, taken with it.
+    """
+    field = age_field(camera)
+    given = found.steps.get(field)
+    if given is None:
+        return np.zeros(count, np.int64)
+    ages_ns = np.asarray(given).reshape(-1)
+    if len(ages_ns) != count or ages_ns.dtype.kind not in "iu":
+        raise bad(found.name, field, f"{count} whole numbers", f"{len(ages_ns)} values")
+    wrong = (ages_ns < NO_PICTURE_AGE) | (ages_ns > MAX_EPISODE_NS)
+    if wrong.any():
+        step = int(np.flatnonzero(wrong)[0])
+        raise bad(found.name, field, "an age in ns", f"{ages_ns[step]} at step {step}")
+    return ages_ns.astype(np.int64)
 
 
 def _flags(found: RecordedEpisode, field: str, count: int) -> np.ndarray:
@@ -298,7 +339,14 @@ def check_same(episode: str, got: EpisodeSpec, expected: EpisodeSpec) -> None:
     for field, a, b in (
         (_STATE, got.state_size, expected.state_size),
         (_ACTION, got.action_size, expected.action_size),
-        (_IMAGE, got.image, expected.image),
     ):
         if a != b:
             raise bad(episode, field, f"{b} numbers as in the episodes before", a)
+    if got.picture_fields != expected.picture_fields:
+        cameras = expected.picture_fields
+        raise bad(
+            episode,
+            "cameras",
+            f"{cameras} as in the episodes before",
+            got.picture_fields,
+        )

@@ -1,6 +1,7 @@
 """Writes a version in forms of others, and reads it with their public libraries."""
 
 import base64
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -20,11 +21,19 @@ from cloud.exchange import exporting, importing
 from cloud.exchange.importing import Request
 from cloud.exchange.recorded import Choice
 from cloud.testing import dataset_version, other_data
+from rlds import blank_picture
 from rlds.episode import Episode
-from rlds.spec import EpisodeSpec
+from rlds.spec import NO_PICTURE_AGE, EpisodeSpec, age_field
 from rlds.testing import episodes as made_episodes
 
 _SIZE = (32, 24)
+LEROBOT_NAMES = {
+    "observation/image": "image",
+    "observation/image_front": "front",
+    "observation/image_left_wrist": "left_wrist",
+    "observation/image_wrist": "wrist",
+}
+MCAP_NAMES = {**LEROBOT_NAMES, "observation/image": "camera"}
 _CONSOLE = rich.console.Console(file=io.StringIO())
 # Numbers of a version's steps as they come back, by the form.
 _NUMBERS = ("observation/state", "action", "proposed_action", "reward")
@@ -38,26 +47,42 @@ def jpeg(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def make_episode(number: int, success: bool | None, *, image: bool) -> Episode:
-    """Returns an episode of a robot at 80 Hz."""
-    spec = EpisodeSpec(3, 2, image=image)
+@dataclasses.dataclass(frozen=True)
+class Eyes:
+    """The cameras of a robot: one without a name, and those with one."""
+
+    image: bool = False
+    cameras: tuple[str, ...] = ()
+
+
+def make_episode(number: int, success: bool | None, eyes: Eyes) -> Episode:
+    """Returns an episode of a robot at 80 Hz; each camera shows something else."""
+    spec = EpisodeSpec(3, 2, image=eyes.image, cameras=eyes.cameras)
     found = made_episodes.episode(spec, 4 + number, number, success=success)
     steps = dict(found.steps)
-    if image:
-        steps["observation/image"] = [
-            jpeg(10 * number + k) for k in range(found.num_steps)
-        ]
+    for at, field in enumerate(spec.picture_fields):
+        steps[field] = [jpeg(10 * number + k + 3 * at) for k in range(found.num_steps)]
+    for camera in spec.cameras:
+        steps[age_field(camera)] = np.arange(found.num_steps) * 1000
     return Episode(spec, found.metadata, steps)
 
 
-@pytest.fixture(params=[True, False], ids=["pictures", "blind"])
+@pytest.fixture(
+    params=[
+        Eyes(image=True),
+        Eyes(),
+        Eyes(cameras=("front", "left_wrist")),
+        Eyes(image=True, cameras=("wrist",)),
+    ],
+    ids=["one", "blind", "two", "unnamed-and-named"],
+)
 def version(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> tuple[Path, list[Episode]]:
     """A version of four episodes in two splits, and the episodes in that order."""
     outcomes = [True, False, None, True]
     found = [
-        make_episode(number, success, image=request.param)
+        make_episode(number, success, request.param)
         for number, success in enumerate(outcomes)
     ]
     folder = tmp_path / "small" / "v1.0.0"
@@ -115,9 +140,12 @@ def test_tfds_opens_an_exported_version_and_it_comes_back_the_same(
         metadata = back[name].metadata
         assert metadata.tags == ("simulated",)  # and no free text
         assert metadata.operator == "expert"
-        if one.spec.image:
-            pictures = one.steps["observation/image"]
-            assert back[name].steps["observation/image"] == pictures
+        assert back[name].spec == one.spec
+        for field in one.spec.picture_fields:
+            assert back[name].steps[field] == one.steps[field]
+        for camera in one.spec.cameras:
+            field = age_field(camera)
+            np.testing.assert_array_equal(back[name].steps[field], one.steps[field])
 
 
 def test_lerobot_export_has_the_published_form(
@@ -146,16 +174,20 @@ def test_lerobot_export_has_the_published_form(
     assert "next.success" not in info["features"]
     tasks = pq.read_table(output / "meta/tasks.parquet")
     assert tasks.column("task").to_pylist() == ["reach-v3"]
-    if wanted[0].spec.image:
-        assert_video_shows(output, wanted)
+    fields = wanted[0].spec.picture_fields
+    keys = [f"observation.images.{LEROBOT_NAMES[field]}" for field in fields]
+    shown = [n for n, one in info["features"].items() if one["dtype"] == "video"]
+    assert shown == keys
+    for field, key in zip(fields, keys, strict=True):
+        assert_video_shows(output / "videos" / key, wanted, field)
 
 
-def assert_video_shows(output: Path, wanted: list[Episode]) -> None:
-    """Decodes the video with PyAV, and compares each frame with its picture."""
-    (path,) = (output / "videos").glob("*/chunk-000/file-000.mp4")
+def assert_video_shows(folder: Path, wanted: list[Episode], field: str) -> None:
+    """Decodes a video with PyAV, and compares each frame with its picture."""
+    (path,) = folder.glob("chunk-000/file-000.mp4")
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
-    pictures = [raw for one in wanted for raw in one.steps["observation/image"]]
+    pictures = [raw for one in wanted for raw in one.steps[field]]
     for index, (frame, raw) in enumerate(zip(frames, pictures, strict=True)):
         assert frame.time == pytest.approx(index / 80)
         shown = frame.to_ndarray(format="rgb24").astype(float)
@@ -171,20 +203,16 @@ def test_lerobot_export_comes_back_with_the_same_numbers(
     assert sorted(back) == names
     for name, one in zip(names, wanted, strict=True):
         assert_same_numbers(back[name], one)
-        if one.spec.image:
-            for got, raw in zip(
-                back[name].steps["observation/image"],
-                one.steps["observation/image"],
-                strict=True,
-            ):
-                difference = other_data.decode(got) - other_data.decode(raw).astype(
-                    float
-                )
-                assert np.abs(difference).mean() < 8
+        assert back[name].spec == one.spec
+        for field in one.spec.picture_fields:
+            pairs = zip(back[name].steps[field], one.steps[field], strict=True)
+            for got, raw in pairs:
+                wanted_pixels = other_data.decode(raw).astype(float)
+                assert np.abs(other_data.decode(got) - wanted_pixels).mean() < 8
 
 
 def test_success_that_is_known_of_all_episodes_is_in_each_frame(tmp_path: Path) -> None:
-    found = [make_episode(k, k == 1, image=False) for k in range(3)]
+    found = [make_episode(k, k == 1, Eyes()) for k in range(3)]
     folder = tmp_path / "small" / "v1.0.0"
     dataset_version.write(folder, {"train": [found[:2]], "val": [found[2:]]})
     output = export(folder, "lerobot")
@@ -219,12 +247,12 @@ def test_mcap_reader_finds_every_step_with_its_time(
             np.testing.assert_array_equal(
                 got.reshape(one.steps[field].shape), one.steps[field]
             )
-        if one.spec.image:
-            shown = [
-                base64.b64decode(str(value["data"]))
-                for _, value in seen["/observation/image"]
-            ]
-            assert shown == list(one.steps["observation/image"])
+        for field in one.spec.picture_fields:
+            shown_there = [value for _, value in seen[f"/{field}"]]
+            shown = [base64.b64decode(str(value["data"])) for value in shown_there]
+            assert shown == list(one.steps[field])
+            names = {str(value["frame_id"]) for value in shown_there}
+            assert names == {MCAP_NAMES[field]}
 
 
 @pytest.mark.parametrize("form", exporting.FORMATS)
@@ -241,7 +269,11 @@ def test_same_version_exports_to_the_same_bytes(
     )
     assert first == second
     report = json.loads(first[Path("export.json")])
-    assert ("t_monotonic_ns" in report["not_carried_over"]) == (form == "lerobot")
+    lacks = report["not_carried_over"]
+    assert ("t_monotonic_ns" in lacks) == (form == "lerobot")
+    spec = version[1][0].spec
+    of_cameras = {*spec.picture_fields, *map(age_field, spec.cameras)}
+    assert of_cameras & set(lacks) == (of_cameras if form == "lerobot" else set())
 
 
 def test_folder_with_files_is_not_written_to(
@@ -259,3 +291,24 @@ def test_folder_that_is_no_version_cannot_be_exported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="name the folder that //cloud:curate wrote"):
         exporting.export(tmp_path.as_uri(), "mcap", tmp_path / "out", _CONSOLE)
     assert not (tmp_path / "out").exists()
+
+
+def test_picture_that_a_camera_did_not_take_stays_known_as_such(tmp_path: Path) -> None:
+    eyes = Eyes(cameras=("front",))
+    found = [make_episode(k, None, eyes) for k in range(3)]
+    blank = blank_picture.make(640, 480)  # larger than what is kept
+    for one in found:
+        steps = dict(one.steps)
+        steps["observation/image_front"] = (
+            blank,
+            *one.steps["observation/image_front"][1:],
+        )
+        ages_ns = np.array(one.steps["image_age_ns_front"])
+        ages_ns[0] = NO_PICTURE_AGE
+        steps["image_age_ns_front"] = ages_ns
+        found[found.index(one)] = Episode(one.spec, one.metadata, steps)
+    folder = tmp_path / "small" / "v1.0.0"
+    dataset_version.write(folder, {"train": [found[:2]], "val": [found[2:]]})
+    for episode in import_back(export(folder, "tfds")).values():
+        assert episode.steps["observation/image_front"][0] == blank
+        assert episode.steps["image_age_ns_front"][0] == NO_PICTURE_AGE

@@ -22,6 +22,7 @@ from cloud.errors import DatasetError, DatasetExistsError
 from rlds import manifest as manifest_format
 from rlds import tfds_features
 from rlds.manifest import Manifest
+from rlds.spec import age_field
 from rlds.tfds_directory import FEATURES_FILE, INFO_FILE
 
 FORMATS = ("lerobot", "tfds", "mcap")
@@ -35,7 +36,6 @@ _LEROBOT_LACKS = {
     "is_terminal": "LeRobot says only that an episode is done",
     "observation/audio_mel": "LeRobot has no field for it",
     "t_monotonic_ns": "frames are on the grid of one rate",
-    "observation/image": "pictures are encoded again, as video",
     "robot_hash, start_time, operator, tags …": "LeRobot has no field for them",
 }
 
@@ -196,8 +196,10 @@ def _write_lerobot(
             progress.show(done, "")
     writer.finish()
     lacks = dict(_LEROBOT_LACKS)
-    if not first.spec.image:
-        del lacks["observation/image"]
+    for name in first.spec.picture_fields:
+        lacks[name] = "pictures are encoded again, as video"
+    for camera in first.spec.cameras:
+        lacks[age_field(camera)] = "LeRobot has no field for it"
     if not first.spec.audio_size:
         del lacks["observation/audio_mel"]
     return lacks

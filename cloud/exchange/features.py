@@ -1,4 +1,4 @@
-"""Which features of other people's data become state, action and picture.
+"""Which features of other people's data become state, action and pictures.
 
 Pure: names, types and sizes in, a choice out. What a person names is taken as it is.
 Without a name there is a default, and whatever is not taken is listed with the reason.
@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from cloud.errors import SourceError
+from cloud.exchange import camera_names
 from cloud.exchange.recorded import Choice
+from rlds.spec import MAX_CAMERAS
 
 _LONGEST = 256
 """Numbers of a feature that is taken for a state unasked: more are an embedding."""
@@ -46,16 +48,31 @@ class Names:
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """The features of the state, of the action, and the camera or None."""
+    """The features that are taken.
+
+    Attributes:
+        state: those of the state.
+        action: those of the action.
+        cameras: our name of each camera, by its feature; see `camera_names`.
+    """
 
     state: tuple[str, ...]
     action: tuple[str, ...]
-    camera: str | None
+    cameras: Mapping[str, str]
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every feature that is taken."""
-        return (*self.state, *self.action, *filter(None, [self.camera]))
+        return (*self.state, *self.action, *self.cameras)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The cameras that their source calls otherwise, and our names of them."""
+        return {
+            feature: name
+            for feature, name in self.cameras.items()
+            if camera_names.is_renamed(feature, name)
+        }
 
 
 def choose(
@@ -76,7 +93,7 @@ def choose(
     return Taken(
         _state(features, choice.state, names, source),
         _action(features, choice.action, names, source),
-        _camera(features, choice.camera, source),
+        _cameras(features, choice.cameras, source),
     )
 
 
@@ -87,7 +104,7 @@ def explain(
 
     Args:
         features: all features of a step.
-        taken: what is taken as state, action and picture.
+        taken: what is taken as state, action and pictures.
         known: reasons for features of a known meaning; "" for those carried over.
     """
     found = {}
@@ -96,10 +113,10 @@ def explain(
             continue
         if name in known:
             found[name] = known[name]
-        elif feature.kind == "picture" and taken.camera is not None:
-            found[name] = f"episodes have one camera, here {taken.camera}"
+        elif feature.kind == "picture" and len(taken.cameras) >= MAX_CAMERAS:
+            found[name] = f"episodes have at most {MAX_CAMERAS} named cameras"
         elif feature.kind == "picture":
-            found[name] = "pictures are left out"
+            found[name] = "its pictures are left out, as --camera says"
         elif feature.kind == "number":
             found[name] = f"neither state nor action was made of it ({feature.doc})"
         else:
@@ -159,21 +176,30 @@ def _action(
     return parts
 
 
-def _camera(
-    features: Mapping[str, Feature], named: str | None, source: str
-) -> str | None:
+def _cameras(
+    features: Mapping[str, Feature], named: Sequence[str] | None, source: str
+) -> dict[str, str]:
     cameras = [name for name, one in features.items() if one.kind == "picture"]
     if named is None:
-        return None
+        return {}
+    names = camera_names.name_cameras(cameras)
     if not named:
-        return cameras[0] if cameras else None
-    matching = [name for name in cameras if named in (name, name.split("/")[-1])]
-    matching += [name for name in cameras if name.split(".")[-1] == named]
-    if not matching:
-        raise SourceError(
-            "--camera", f"none, or one of {cameras} of {source}", named, "name another"
-        )
-    return matching[0]
+        return names
+    chosen = {_find_camera(names, one, source) for one in named}
+    return {feature: name for feature, name in names.items() if feature in chosen}
+
+
+def _find_camera(names: Mapping[str, str], wanted: str, source: str) -> str:
+    """Returns the feature of a camera: by its name there, by its end, or by ours."""
+    for feature, name in names.items():
+        if wanted in (feature, feature.split("/")[-1], feature.split(".")[-1], name):
+            return feature
+    raise SourceError(
+        "--camera",
+        f"none, or some of {list(names)} of {source}",
+        wanted,
+        "name others",
+    )
 
 
 def _named(

@@ -4,11 +4,12 @@
     ./bazelw run //cloud:train -- --dataset=DIR/NAME/v1.0.0 --environment=none
 
 Reads RLDS datasets as TFDS keeps them (Open X-Embodiment's form) and LeRobot datasets
-of version 3 and 2. State and action become 32-bit numbers, pictures of one camera JPEG;
-what is not carried over is printed, and stands in import.json in the version. Success
-that the source does not state stays unknown. An episode that cannot be carried over is
-one line with its name and field, and the others are imported. The version appears whole
-or not at all; the same source and flags give the same bytes, also after a kill.
+of version 3 and 2. State and action become 32-bit numbers, the pictures of all cameras
+JPEG; what is not carried over is printed, and stands in import.json in the version.
+Success that the source does not state stays unknown. An episode that cannot be carried
+over is one line with its name and field, and the others are imported. The version
+appears whole or not at all; the same source and flags give the same bytes, also after a
+kill.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -47,10 +48,10 @@ _STATE = flags.DEFINE_list(
 _ACTION = flags.DEFINE_list(
     "action", [], "features that make the action, in this order; default: action"
 )
-_CAMERA = flags.DEFINE_string(
+_CAMERA = flags.DEFINE_list(
     "camera",
-    None,
-    f"camera whose pictures are kept, or {_NO_CAMERA}; default: the first",
+    [],
+    f"cameras whose pictures are kept, by name, or {_NO_CAMERA}; default: all",
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
@@ -116,7 +117,7 @@ def main(argv: list[str]) -> int:
         choice=Choice(
             state=tuple(_STATE.value),
             action=tuple(_ACTION.value),
-            camera=None if _CAMERA.value == _NO_CAMERA else _CAMERA.value or "",
+            cameras=None if _CAMERA.value == [_NO_CAMERA] else tuple(_CAMERA.value),
             control_hz=_CONTROL_HZ.value,
             image_size=_IMAGE_SIZE.value,
             reads_task=_TASK.value is None,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def start(source: Path, output: Path) -> subprocess.Popen[bytes]:
         [
             *(sys.executable, "-m", "cloud.exchange.import_dataset"),
             *(f"--source={source}", f"--output={output}", "--code_commit=c0ffee"),
+            "--control_hz=10",
         ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL,
@@ -59,10 +61,20 @@ def _size(path: Path) -> int:
         return -1
 
 
+def write_lerobot(folder: Path) -> Path:
+    return other_data.write_lerobot(folder, [20] * _EPISODES, per_file=10)
+
+
+def write_rlds(folder: Path) -> Path:
+    steps = other_data.oxe_steps(20)
+    return other_data.write_rlds(folder, {"train": [steps] * _EPISODES})
+
+
+@pytest.mark.parametrize("write", [write_lerobot, write_rlds])
 def test_killed_import_leaves_no_version_and_a_rerun_gives_the_same_bytes(
-    tmp_path: Path,
+    tmp_path: Path, write: Callable[[Path], Path]
 ) -> None:
-    source = other_data.write_lerobot(tmp_path / "so101", [20] * _EPISODES, per_file=10)
+    source = write(tmp_path / "source")
     wanted = finish(source, tmp_path / "whole" / "arms" / "v1.0.0")
     whole = sum(len(data) for name, data in wanted.items() if name.endswith("tfrecord"))
     output = tmp_path / "cut" / "arms" / "v1.0.0"

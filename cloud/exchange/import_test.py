@@ -25,9 +25,11 @@ from cloud.testing import other_data
 from cloud.testing.other_data import CAMERAS, FPS, TASK, Frames
 from rlds.episode import Episode
 from rlds.manifest import Manifest
+from rlds.spec import picture_field
 
 DEFAULT = Choice()
 RLDS = Choice(control_hz=5.0)
+WRIST = "observation/image_wrist"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,21 +92,30 @@ def test_open_x_embodiment_folder_is_carried_over_and_the_rest_listed(
     )
     np.testing.assert_array_equal(episode.steps["reward"], [0, 0, 0, 0, 1])
     assert episode.steps["is_terminal"].tolist() == [False] * 4 + [True]
-    for step, raw in zip(steps, episode.steps["observation/image"], strict=True):
-        wanted = step["observation"]["image"].astype(float)
-        assert np.abs(other_data.decode(raw) - wanted).mean() < 4
+    assert episode.spec.picture_fields == ("observation/image", WRIST)
+    for ours, theirs in (("observation/image", "image"), (WRIST, "wrist_image")):
+        for step, raw in zip(steps, episode.steps[ours], strict=True):
+            wanted = step["observation"][theirs].astype(float)
+            assert np.abs(other_data.decode(raw) - wanted).mean() < 4
+    assert episode.steps["image_age_ns_wrist"].tolist() == [0] * 5
     metadata = episode.metadata
     assert (metadata.task, metadata.success, metadata.tags) == (TASK, None, ())
     assert (metadata.robot_model, metadata.operator) == ("arms", "")
     assert set(done.report.facts.left_behind) == {
         "observation/gripper",
-        "observation/wrist_image",
         "observation/depth",
         "language_embedding",
         "episode_metadata/file_path",
     }
     stated = json.loads((done.folder / "import.json").read_bytes())
     assert stated["not_carried_over"] == done.report.facts.left_behind
+    assert stated["cameras_renamed"] == {"observation/wrist_image": "wrist"}
+    said = list(importing.describe(done.manifest, done.report))
+    assert f"{WRIST} from observation/wrist_image" in said
+    assert (
+        "note: the camera observation/wrist_image is called wrist here, in words of a "
+        "closed list"
+    ) in said
     assert done.lines == []
 
 
@@ -125,7 +136,7 @@ def test_named_features_make_state_action_and_picture(tmp_path: Path) -> None:
     choice = Choice(
         state=("observation/gripper", "observation/state"),
         action=("action/arm",),
-        camera="wrist_image",
+        cameras=("wrist_image",),
         control_hz=5.0,
         image_size=16,
     )
@@ -135,7 +146,8 @@ def test_named_features_make_state_action_and_picture(tmp_path: Path) -> None:
     assert episode.steps["observation/state"].shape == (4, 4)
     np.testing.assert_array_equal(episode.steps["observation/state"][:, 0], range(4))
     assert episode.steps["action"].shape == (4, 2)
-    shown = other_data.decode(episode.steps["observation/image"][2])
+    assert episode.spec.picture_fields == (WRIST,)
+    shown = other_data.decode(episode.steps[WRIST][2])
     assert shown.shape == (12, 16, 3)
     metadata = episode.metadata
     assert (metadata.task, metadata.robot_model) == ("fetch", "franka")
@@ -149,7 +161,7 @@ def test_named_features_make_state_action_and_picture(tmp_path: Path) -> None:
         (Choice(), "--control_hz: expected the control steps per second of arms"),
         (Choice(control_hz=5.0, state=("observation/knee",)), "--state: expected some"),
         (Choice(control_hz=5.0, action=("is_last_",)), "--action: expected some"),
-        (Choice(control_hz=5.0, camera="rear"), "--camera: expected none, or one of"),
+        (Choice(control_hz=5.0, cameras=("rear",)), "--camera: expected none, or"),
     ],
 )
 def test_wrong_choice_is_an_error_about_its_flag(
@@ -334,16 +346,17 @@ def test_lerobot_dataset_is_carried_over_with_the_pictures_of_each_frame(
         np.testing.assert_array_equal(episode.steps["reward"], np.arange(count))
         times_ns = np.arange(count) * (10**9 // FPS)
         np.testing.assert_array_equal(episode.steps["t_monotonic_ns"], times_ns)
-        for step, raw in enumerate(episode.steps["observation/image"]):
-            number = other_data.video_number(index, step)
-            wanted = other_data.picture(number).astype(float)
-            assert np.abs(other_data.decode(raw) - wanted).mean() < 6, (index, step)
+        assert episode.spec.cameras == ("top", "wrist")
+        for camera in CAMERAS:
+            ours = picture_field(camera.removeprefix("observation.images."))
+            for step, raw in enumerate(episode.steps[ours]):
+                number = other_data.video_number(index, step, camera)
+                wanted = other_data.picture(number).astype(float)
+                assert np.abs(other_data.decode(raw) - wanted).mean() < 6, (index, step)
         metadata = episode.metadata
         assert (metadata.task, metadata.robot_model) == (TASK, "so101_follower")
         assert (metadata.success, metadata.tags) == (None, ())
-    assert done.report.facts.left_behind == {
-        CAMERAS[1]: f"episodes have one camera, here {CAMERAS[0]}"
-    }
+    assert (done.report.facts.left_behind, done.report.facts.renamed) == ({}, {})
     assert done.lines == []
 
 
@@ -362,10 +375,16 @@ def test_training_on_degrees_is_suggested_with_their_range(tmp_path: Path) -> No
     )
 
 
-def test_second_camera_of_lerobot_can_be_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["wrist", CAMERAS[1]])
+def test_one_of_several_cameras_can_be_named(tmp_path: Path, name: str) -> None:
     source = other_data.write_lerobot(tmp_path / "so101", [3, 3])
-    done = run(source, Choice(camera="wrist"))
-    raw = done.episodes["arms-train-000001"].steps["observation/image"][2]
+    done = run(source, Choice(cameras=(name,)))
+    episode = done.episodes["arms-train-000001"]
+    assert episode.spec.picture_fields == (WRIST,)
+    assert done.report.facts.left_behind == {
+        CAMERAS[0]: "its pictures are left out, as --camera says"
+    }
+    raw = episode.steps[WRIST][2]
     wanted = other_data.picture(other_data.video_number(1, 2, CAMERAS[1]))
     assert np.abs(other_data.decode(raw) - wanted.astype(float)).mean() < 6
 

@@ -307,7 +307,7 @@ def _row(name: str, task: str, sizes: EpisodeSpec) -> schema.Row:
         "state_size": sizes.state_size,
         "action_size": sizes.action_size,
         "has_image": sizes.image,
-        "cameras": "",
+        "cameras": ",".join(sizes.cameras),
         "audio_size": sizes.audio_size,
     }
 
@@ -364,6 +364,9 @@ def to_json(report: Report) -> dict[str, object]:
             printable(name): printable(reason)
             for name, reason in facts.left_behind.items()
         },
+        "cameras_renamed": {
+            printable(name): ours for name, ours in facts.renamed.items()
+        },
         "left_out": {
             name: f"{error.source}: expected {error.expected}, got {error.got}"
             for name, error in sorted(report.left_out.items())
@@ -379,6 +382,9 @@ def describe(manifest: Manifest, report: Report) -> Iterator[str]:
     """Yields lines on what was taken, what was not carried over, and what to know."""
     for field, names in report.facts.taken.items():
         yield f"{field} from {', '.join(names)}"
+    for name, ours in report.facts.renamed.items():
+        said = f"is called {ours} here" if ours else "has no name here"
+        yield f"note: the camera {name} {said}, in words of a closed list"
     for name, reason in report.facts.left_behind.items():
         yield f"not carried over: {name}: {reason}"
     left_out = len(report.left_out)
@@ -408,7 +414,7 @@ def suggest_training(manifest: Manifest, report: Report, uri: str) -> str:
         f"./bazelw run //cloud:train -- --dataset={locations.format_location(uri)}",
         "--environment=none",
     ]
-    if report.sizes is not None and report.sizes.image:
+    if report.sizes is not None and report.sizes.picture_fields:
         parts.append("--nosenses")
     actions = manifest.statistics[_ACTION]
     if min(actions.min) < -1 or max(actions.max) > 1:

@@ -25,6 +25,7 @@ from cloud.exchange.recorded import (
     decode_text,
 )
 from cloud.exchange.video_frames import VideoFrames
+from rlds.spec import picture_field
 
 _NAMES = Names(states=("observation.state",), observed="observation.", action="action")
 _REWARD, _SUCCESS, _DONE = "next.reward", "next.success", "next.done"
@@ -66,15 +67,14 @@ class LerobotSource:
         own = lerobot_layout.OWN_FEATURES
         chosen = {n: one for n, one in self._features.items() if n not in own}
         self._taken = features.choose(chosen, choice, _NAMES, str(folder))
-        camera = self._taken.camera
-        is_video = camera is not None and self._dtype(camera) == "video"
-        self._video = camera if is_video else None
-        wanted = () if self._video is None else (self._video,)
-        self._entries = self._layout.read_entries(wanted)
+        self._videos = tuple(
+            name for name in self._taken.cameras if self._dtype(name) == "video"
+        )
+        self._entries = self._layout.read_entries(self._videos)
         self._tasks = self._layout.read_tasks() if choice.reads_task else {}
         self._facts = self._state_facts()
         self._frames: _Frames | None = None
-        self._opened: tuple[pathlib.PurePosixPath, VideoFrames] | None = None
+        self._opened: dict[str, tuple[pathlib.PurePosixPath, VideoFrames]] = {}
 
     @property
     def facts(self) -> SourceFacts:
@@ -92,7 +92,8 @@ class LerobotSource:
                 except BadEpisodeError as e:
                     yield Unreadable(name, split, entry.index, e)
         finally:
-            self._close_video()
+            for camera in list(self._opened):
+                self._close_video(camera)
 
     def _read_one(self, name: str, split: str, entry: Entry) -> RecordedEpisode:
         table = self._load(name, entry)
@@ -121,9 +122,9 @@ class LerobotSource:
             steps["is_terminal"] = np.arange(count) == (count - 1 if flags[-1] else -1)
         times_s = self._times_s(table, name)
         steps["t_monotonic_ns"] = np.round(times_s * 1e9)
-        if self._taken.camera is not None:
-            steps["observation/image"] = self._read_pictures(
-                name, entry, table, times_s
+        for camera, ours in self._taken.cameras.items():
+            steps[picture_field(ours)] = self._read_pictures(
+                camera, name, entry, table, times_s
             )
         notes: list[tuple[str, str]] = []
         task = self._task(name, entry, table, notes)
@@ -145,8 +146,7 @@ class LerobotSource:
         wanted = [*self._taken.state, *self._taken.action]
         wanted += ["episode_index", "frame_index", "timestamp", "task_index"]
         wanted += [n for n in (_PROPOSED, _REWARD, _SUCCESS) if n in self._features]
-        if self._taken.camera is not None and self._video is None:
-            wanted.append(self._taken.camera)
+        wanted += [n for n in self._taken.cameras if n not in self._videos]
         return wanted
 
     def _times_s(self, table: pa.Table, name: str) -> np.ndarray:
@@ -158,11 +158,14 @@ class LerobotSource:
         return said
 
     def _read_pictures(
-        self, name: str, entry: Entry, table: pa.Table, times_s: np.ndarray
+        self,
+        camera: str,
+        name: str,
+        entry: Entry,
+        table: pa.Table,
+        times_s: np.ndarray,
     ) -> tuple[bytes, ...]:
-        camera = self._taken.camera
-        assert camera is not None, "only with a camera"
-        if self._video is None:
+        if camera not in self._videos:
             encoded = _read_encoded(table, camera, name, self._folder)
             return pictures.encode_all(encoded, self._choice.image_size, name, camera)
         clip = entry.clips[camera]
@@ -174,20 +177,19 @@ class LerobotSource:
     def _open_video(
         self, path: pathlib.PurePosixPath, name: str, camera: str
     ) -> VideoFrames:
-        if self._opened is not None and self._opened[0] == path:
-            return self._opened[1]
-        self._close_video()
+        if camera in self._opened and self._opened[camera][0] == path:
+            return self._opened[camera][1]
+        self._close_video(camera)
         try:
             opened = VideoFrames(self._folder / path, self._choice.image_size)
         except (OSError, av.FFmpegError) as e:
             raise bad(name, camera, f"a video at {path}", e) from e
-        self._opened = (path, opened)
+        self._opened[camera] = (path, opened)
         return opened
 
-    def _close_video(self) -> None:
-        if self._opened is not None:
-            self._opened[1].close()
-            self._opened = None
+    def _close_video(self, camera: str) -> None:
+        if camera in self._opened:
+            self._opened.pop(camera)[1].close()
 
     def _task(
         self,
@@ -240,6 +242,7 @@ class LerobotSource:
             robot_model=self._layout.robot_type,
             taken=self._list_taken(),
             left_behind=self._explain(),
+            renamed=self._taken.renamed,
             described={key: str(text) for key, text in said.items() if text},
             files=tuple(files),
         )
@@ -250,8 +253,8 @@ class LerobotSource:
             "action": self._taken.action,
             "t_monotonic_ns": ("timestamp",),
         }
-        if self._taken.camera is not None:
-            taken["observation/image"] = (self._taken.camera,)
+        for camera, ours in self._taken.cameras.items():
+            taken[picture_field(ours)] = (camera,)
         if self._choice.reads_task:
             taken["task"] = ("task_index",)
         for field, name in (

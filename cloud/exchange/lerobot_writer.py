@@ -1,8 +1,8 @@
 """Writes episodes as a LeRobot dataset of version 3: Parquet, MP4 and descriptions.
 
 Names and layout are those of `lerobot_layout`. Frames are on the grid of one rate, as
-LeRobot demands, so the times of the steps are left behind where they were not. The same
-episodes give the same bytes.
+LeRobot demands, so the times of the steps are left behind where they were not. Each
+camera has videos of its own. The same episodes give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cloud.exchange import lerobot_layout
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 
-UNNAMED = "camera"
-"""LeRobot's name of a camera that has none here."""
+UNNAMED = "image"
+"""LeRobot's name of a camera that has none here; read again, it has none."""
 _PICTURE = "observation/image"
 _CHUNK = 1000  # files
 _DATA_MB, _VIDEO_MB = 100, 200

@@ -14,6 +14,7 @@ from mcap.writer import CompressionType, Writer
 
 from base import project_version
 from rlds.episode import Episode
+from rlds.spec import PICTURE_PREFIX
 
 METADATA = "episode"
 _NS_PER_S = 1_000_000_000
@@ -56,14 +57,20 @@ def write(path: pathlib.Path, episode: Episode) -> None:
         writer.add_metadata(METADATA, own)
         topics = _register(writer, episode)
         fields = episode.spec.step_fields()
-        pictures = {field.name for field in fields if field.dtype == "jpeg"}
+        pictures = {
+            field.name: field.name.partition(PICTURE_PREFIX)[2] or "camera"
+            for field in fields
+            if field.dtype == "jpeg"
+        }
         times_ns = episode.steps["t_monotonic_ns"]
         for step in range(episode.num_steps):
             time_ns = int(times_ns[step])
             for name, channel in topics.items():
                 value = episode.steps[name][step]
-                write = _show if name in pictures else _state
-                data = write(value, time_ns)
+                if name in pictures:
+                    data = _show(value, time_ns, pictures[name])
+                else:
+                    data = _state(value)
                 writer.add_message(channel, time_ns, data, time_ns, sequence=step)
         writer.finish()
 
@@ -86,19 +93,19 @@ def _register(writer: Writer, episode: Episode) -> dict[str, int]:
     }
 
 
-def _show(picture: bytes, time_ns: int) -> bytes:
+def _show(picture: bytes, time_ns: int, camera: str) -> bytes:
     seconds, rest_ns = divmod(time_ns, _NS_PER_S)
     return json.dumps(
         {
             "timestamp": {"sec": seconds, "nsec": rest_ns},
-            "frame_id": "camera",
+            "frame_id": camera,
             "data": base64.b64encode(picture).decode(),
             "format": "jpeg",
         }
     ).encode()
 
 
-def _state(value: Any, _: int) -> bytes:  # noqa: ANN401 - numpy
+def _state(value: Any) -> bytes:  # noqa: ANN401 - numpy
     # A number of 32 bits is the same again after the digits that Python writes.
     return json.dumps({"values": np.asarray(value).reshape(-1).tolist()}).encode()
 

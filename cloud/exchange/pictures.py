@@ -10,6 +10,7 @@ from PIL import Image
 
 from cloud.errors import BadEpisodeError
 from cloud.exchange.recorded import bad
+from rlds import blank_picture
 from rlds.jpeg_segments import MAX_PIXELS
 
 QUALITY = 90
@@ -88,6 +89,8 @@ def _encode(raw: bytes, longest: int) -> bytes:
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
         size = fit(width, height, longest)
+        if blank_picture.is_blank(raw):  # a camera had none: it stays known as such
+            return blank_picture.make(*size)
         if image.format == "JPEG" and size == image.size and image.mode == "RGB":
             image.load()  # one that is cut short is found here, not in training
             return raw

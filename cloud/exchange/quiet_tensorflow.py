@@ -11,6 +11,15 @@ from absl import logging as absl_logging
 
 
 @functools.cache
+def load_tfds() -> Any:  # noqa: ANN401 - it has no types
+    """Returns the module `tensorflow_datasets`, which loads no TensorFlow by itself."""
+    with _silence():
+        import tensorflow_datasets as tfds
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    return tfds
+
+
+@functools.cache
 def load() -> tuple[Any, Any]:
     """Returns the modules `tensorflow` and `tensorflow_datasets`; takes seconds."""
     with _silence():

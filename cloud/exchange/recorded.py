@@ -25,7 +25,7 @@ class Choice:
     Attributes:
         state: names of the features that make the state, in order; none for a default.
         action: likewise for the action.
-        camera: name of the camera; "" for the first one, None for no pictures.
+        cameras: names of the cameras; none for all of them, None for no pictures.
         control_hz: control steps per second; None for what the source says.
         image_size: longest side of a picture, in pixels; 0 keeps its size.
         reads_task: whether the tasks of the source are read.
@@ -33,7 +33,7 @@ class Choice:
 
     state: tuple[str, ...] = ()
     action: tuple[str, ...] = ()
-    camera: str | None = ""
+    cameras: tuple[str, ...] | None = ()
     control_hz: float | None = None
     image_size: int = 0
     reads_task: bool = True
@@ -51,6 +51,8 @@ class SourceFacts:
         robot_model: make of the robot; "" if the source does not say.
         taken: for each field of `rlds.spec` the features of the source it is made of.
         left_behind: why each other feature is not carried over, by its name.
+        renamed: our names of the cameras that the source calls otherwise, by feature;
+            "" for none.
         described: what else is known of it, such as licence and citation.
         files: every file that is read, relative to the folder.
     """
@@ -62,6 +64,7 @@ class SourceFacts:
     robot_model: str
     taken: Mapping[str, tuple[str, ...]]
     left_behind: Mapping[str, str]
+    renamed: Mapping[str, str]
     described: Mapping[str, str]
     files: tuple[pathlib.PurePosixPath, ...]
 

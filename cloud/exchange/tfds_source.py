@@ -1,23 +1,22 @@
 """Reads RLDS datasets as TFDS keeps them: Open X-Embodiment's form, and ours.
 
-TFDS itself says what is in the folder and decodes each record, so whatever its builders
-write is read. Records are taken from their files one by one: one that is damaged, or
-that lacks a feature, costs no other.
+TFDS itself says what is in the folder, so whatever its builders write is read. Records
+are taken from their files one by one: one that is damaged, or that lacks a feature,
+costs no other.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from base.errors import OversizedError
 from cloud.errors import BadEpisodeError, SourceError
-from cloud.exchange import features, pictures, quiet_tensorflow
-from cloud.exchange.features import Feature, Names, Taken
+from cloud.exchange import features, pictures, tfds_folder, tfds_schema
+from cloud.exchange.features import Names, Taken
 from cloud.exchange.recorded import (
     Choice,
     RecordedEpisode,
@@ -26,12 +25,10 @@ from cloud.exchange.recorded import (
     bad,
     decode_text,
 )
-from rlds import tfrecord
-from rlds.errors import CorruptRecordError
-from rlds.spec import KNOWN_TAGS
+from cloud.exchange.tfds_records import RecordParser
+from cloud.exchange.tfds_schema import STEPS
+from rlds.spec import KNOWN_TAGS, age_field, picture_field
 
-FEATURES_FILE = "features.json"
-_INFO_FILE = "dataset_info.json"
 _NAMES = Names(
     states=("observation/state", "observation/proprio"),
     observed="observation/",
@@ -58,8 +55,6 @@ _TASKS = (
 _OUTCOMES = ("success", "episode_metadata/success")
 _STATED = ("robot_model", "environment_id", "start_time", "operator")
 _TAGS = "tags"
-_LIMIT_BYTES = 2 * 1024**3 - 1
-"""Largest record: what TensorFlow parses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +89,15 @@ class TfdsSource:
         """
         self._folder = folder
         self._choice = choice
-        self._builder = _open(folder)
+        self._builder = tfds_folder.open_builder(folder)
+        leaves = tfds_schema.list_leaves(self._builder.info.features)
         # In the order of names: protobuf gives another one in each process.
-        self._found = dict(sorted(_flatten(self._builder.info.features)))
-        if not any(name.startswith("steps/") for name in self._found):
+        self._leaves = {one.path: one for one in sorted(leaves, key=lambda x: x.path)}
+        self._found = {
+            path: tfds_schema.classify(one.connector)
+            for path, one in self._leaves.items()
+        }
+        if not any(name.startswith(STEPS) for name in self._found):
             raise SourceError(
                 folder,
                 "episodes in the RLDS form, which have a dataset named `steps`",
@@ -113,13 +113,13 @@ class TfdsSource:
 
     def read(self) -> Iterator[RecordedEpisode | Unreadable]:
         """Yields every episode; see `recorded.Source`."""
-        parse = self._make_parser()
+        parser = RecordParser(self._leaves[path] for path in self._layout.paths)
         for split, info in self._builder.info.splits.items():
             index = 0
             lengths = zip(info.filepaths, info.shard_lengths, strict=True)
             for path, count in lengths:
-                for raw in _read_file(pathlib.Path(str(path)), count):
-                    yield self._read_one(split, index, raw, parse)
+                for raw in tfds_folder.read_file(pathlib.Path(str(path)), count):
+                    yield self._read_one(split, index, raw, parser)
                     index += 1
 
     def _read_one(
@@ -127,14 +127,13 @@ class TfdsSource:
         split: str,
         index: int,
         raw: bytes | BadEpisodeError,
-        parse: Callable[[bytes], Mapping[str, Any]],
+        parser: RecordParser,
     ) -> RecordedEpisode | Unreadable:
         name = f"{split} {index}"
         try:
             if isinstance(raw, BadEpisodeError):
                 raise bad(name, "record", raw.expected, raw.got)
-            values = _parse(name, raw, parse)
-            return self._understand(name, split, index, values)
+            return self._understand(name, split, index, parser.parse(name, raw))
         except BadEpisodeError as e:
             return Unreadable(name, split, index, e)
 
@@ -150,10 +149,10 @@ class TfdsSource:
         steps: dict[str, Any] = {field: step(field) for field in layout.same}
         steps["observation/state"] = [step(one) for one in layout.taken.state]
         steps["action"] = [step(one) for one in layout.taken.action]
-        if layout.taken.camera is not None:
-            encoded = [bytes(one) for one in step(layout.taken.camera)]
-            steps["observation/image"] = pictures.encode_all(
-                encoded, self._choice.image_size, name, "observation/image"
+        for camera, ours in layout.taken.cameras.items():
+            encoded = [bytes(one) for one in step(camera)]
+            steps[picture_field(ours)] = pictures.encode_all(
+                encoded, self._choice.image_size, name, camera
             )
         for field in ("is_first", "is_last"):
             if field not in layout.same:
@@ -195,14 +194,16 @@ class TfdsSource:
 
     def _lay_out(self) -> _Layout:
         steps = {
-            name.removeprefix("steps/"): feature
+            name.removeprefix(STEPS): feature
             for name, feature in self._found.items()
-            if name.startswith("steps/")
+            if name.startswith(STEPS)
         }
         task = next((one for one in _TASKS if one in self._found), None)
+        taken = features.choose(steps, self._choice, _NAMES, str(self._folder))
+        ages = map(age_field, sorted(filter(None, taken.cameras.values())))
         return _Layout(
-            features.choose(steps, self._choice, _NAMES, str(self._folder)),
-            tuple(name for name in _SAME if name in steps),
+            taken,
+            tuple(name for name in (*_SAME, *ages) if name in steps),
             task if self._choice.reads_task else None,
             next((one for one in _OUTCOMES if one in self._found), None),
             tuple(name for name in _STATED if self._kind(name) == "text"),
@@ -230,16 +231,17 @@ class TfdsSource:
             robot_model="",
             taken=_list_taken(layout),
             left_behind=self._explain(),
-            described=_describe(info),
-            files=self._list_files(),
+            renamed=layout.taken.renamed,
+            described=tfds_folder.describe(info),
+            files=tfds_folder.list_files(self._builder, self._folder),
         )
 
     def _explain(self) -> dict[str, str]:
         layout = self._layout
         steps = {
-            name.removeprefix("steps/"): feature
+            name.removeprefix(STEPS): feature
             for name, feature in self._found.items()
-            if name.startswith("steps/")
+            if name.startswith(STEPS)
         }
         known = dict.fromkeys(layout.same, "")
         if layout.task is not None:
@@ -249,115 +251,6 @@ class TfdsSource:
             if not name.startswith("steps/") and name not in layout.paths:
                 found[name] = f"episodes have no field for it ({feature.doc})"
         return found
-
-    def _list_files(self) -> tuple[pathlib.PurePosixPath, ...]:
-        folder = pathlib.Path(str(self._builder.data_dir))
-        shards = [
-            pathlib.Path(str(path)).relative_to(folder)
-            for info in self._builder.info.splits.values()
-            for path in info.filepaths
-        ]
-        own = [pathlib.Path(_INFO_FILE), pathlib.Path(FEATURES_FILE)]
-        prefix = folder.relative_to(self._folder)
-        return tuple(pathlib.PurePosixPath(prefix / path) for path in [*own, *shards])
-
-    def _make_parser(self) -> Callable[[bytes], Mapping[str, Any]]:
-        """Returns a function from a record to the values of the features that are read.
-
-        It is traced once; TFDS's own way takes four times as long for each record.
-        """
-        tf, _ = quiet_tensorflow.load()
-        reduced = _reduce(self._builder.info.features, self._layout.paths)
-        decoders = _skip_pictures(reduced)
-
-        def decode(record: Any) -> Any:  # noqa: ANN401 - tensors
-            return reduced.deserialize_example(record, decoders=decoders)
-
-        signature = [tf.TensorSpec((), tf.string)]
-        parse = tf.function(decode, input_signature=signature)
-        return lambda record: dict(_flatten_values(parse(record)))
-
-
-def _open(folder: pathlib.Path) -> Any:  # noqa: ANN401 - TFDS has no types
-    """Opens the folder, or its one version folder, with TFDS."""
-    _, tfds = quiet_tensorflow.load()
-    place = find_version(folder)
-    try:
-        builder = tfds.builder_from_directory(str(place))
-        kind = builder.info.file_format
-        splits = dict(builder.info.splits)
-    except Exception as e:
-        raise SourceError(place, "a dataset that TFDS opens", e) from e
-    if kind is None or kind.value != "tfrecord":
-        got = "no format" if kind is None else kind.value
-        raise SourceError(
-            place,
-            "episodes in TFRecord files",
-            got,
-            "write it again with file_format=tfrecord",
-        )
-    if not splits:
-        raise SourceError(place, "episodes", "no split in dataset_info.json")
-    return builder
-
-
-def find_version(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the folder with the features: the given one, or the only one below.
-
-    Raises:
-        SourceError: there are several.
-    """
-    if (folder / FEATURES_FILE).is_file():
-        return folder
-    below = sorted(path.parent for path in folder.glob(f"*/{FEATURES_FILE}"))
-    if len(below) == 1:
-        return below[0]
-    raise SourceError(
-        folder,
-        f"a folder with {FEATURES_FILE}",
-        f"{len(below)} below it: {[path.name for path in below]}" if below else "none",
-        "name one of them" if below else "name a folder of TFDS or of LeRobot",
-    )
-
-
-def _read_file(path: pathlib.Path, count: int) -> Iterator[bytes | BadEpisodeError]:
-    """Yields `count` records of a file, or what is wrong with each.
-
-    A record whose checksum is wrong costs no other; after a damaged length nothing in
-    the file can be found.
-    """
-    read = 0
-    try:
-        with path.open("rb") as stream:
-            while read < count:
-                before = read
-                try:
-                    for record in tfrecord.read_stream(stream, path.name, _LIMIT_BYTES):
-                        yield record
-                        read += 1
-                except (CorruptRecordError, OversizedError) as e:
-                    yield BadEpisodeError(path.name, e.expected, e.got)
-                    read += 1
-                    if "of the record" not in e.expected:
-                        break
-                if read == before:
-                    break
-    except OSError as e:
-        reason = e.strerror or type(e).__name__
-        yield BadEpisodeError(path.name, "a readable file", reason)
-        read += 1
-    for _ in range(count - read):
-        yield BadEpisodeError(path.name, f"{count} records in {path.name}", "its end")
-
-
-def _parse(
-    name: str, raw: bytes, parse: Callable[[bytes], Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    tf, _ = quiet_tensorflow.load()
-    try:
-        return parse(raw)
-    except (tf.errors.OpError, ValueError) as e:
-        raise _explain_failure(name, str(e)) from e
 
 
 def _require_equal_lengths(name: str, values: Mapping[str, Any]) -> None:
@@ -373,17 +266,6 @@ def _require_equal_lengths(name: str, values: Mapping[str, Any]) -> None:
     for feature, length in sorted(lengths.items()):
         if length != most:
             raise bad(name, feature, f"a value in each of {most} steps", length)
-
-
-def _explain_failure(name: str, text: str) -> BadEpisodeError:
-    """Says in one line which feature of a record TensorFlow could not read."""
-    field = text.partition("Key: ")[2].partition(".")[0].strip()
-    field = field or text.partition("Feature: ")[2].partition(" ")[0].strip()
-    if "required but could not be found" in text:
-        return bad(name, field.removeprefix("steps/"), "a value", "none")
-    last = text.strip().splitlines()[0] if text.strip() else "an error of TensorFlow"
-    where = field.removeprefix("steps/") or "record"
-    return bad(name, where, "values as features.json says", last)
 
 
 def _read_outcome(path: str | None, values: Mapping[str, Any]) -> bool | None:
@@ -405,106 +287,9 @@ def _list_taken(layout: _Layout) -> dict[str, tuple[str, ...]]:
     }
     if layout.tags:
         taken[_TAGS] = (_TAGS,)
-    if layout.taken.camera is not None:
-        taken["observation/image"] = (layout.taken.camera,)
+    for camera, ours in layout.taken.cameras.items():
+        taken[picture_field(ours)] = (camera,)
     for field, path in (("task", layout.task), ("success", layout.outcome)):
         if path is not None:
             taken[field] = (path.removeprefix("steps/"),)
     return taken
-
-
-def _describe(info: Any) -> dict[str, str]:  # noqa: ANN401 - TFDS has no types
-    said = {
-        "version": str(info.version or ""),
-        "description": str(info.description or ""),
-        "homepage": str(info.homepage or ""),
-        "citation": str(info.citation or ""),
-        "licence": str(getattr(info.redistribution_info, "license", "") or ""),
-    }
-    return {name: text for name, text in said.items() if text}
-
-
-def _flatten(feature: Any, prefix: str = "") -> Iterator[tuple[str, Feature]]:  # noqa: ANN401
-    """Yields every feature with its path."""
-    _, tfds = quiet_tensorflow.load()
-    if isinstance(feature, tfds.features.FeaturesDict):
-        for name in feature:
-            yield from _flatten(feature[name], f"{prefix}{name}/")
-    elif _holds_steps(feature):
-        yield from _flatten(feature.feature, prefix)
-    else:
-        yield prefix.removesuffix("/"), _classify(feature)
-
-
-def _classify(feature: Any) -> Feature:  # noqa: ANN401 - TFDS has no types
-    _, tfds = quiet_tensorflow.load()
-    try:
-        shape, dtype = tuple(feature.shape), feature.np_dtype
-    except (AttributeError, NotImplementedError, TypeError, ValueError):  # nested
-        return Feature("structure", None, type(feature).__name__)
-    doc = f"{getattr(dtype, '__name__', dtype)} {list(shape)}"
-    if isinstance(feature, tfds.features.Image):
-        is_colour = len(shape) == 3 and shape[2] in (3, 1, 4)
-        is_bytes = np.dtype(dtype) == np.uint8
-        kind = "picture" if is_colour and is_bytes else "depth"
-        return Feature(kind, None, doc)
-    if isinstance(feature, tfds.features.Text) or np.dtype(dtype).kind in "OSU":
-        return Feature("texts" if shape == (None,) else "text", None, doc)
-    if isinstance(feature, tfds.features.Sequence) or type(feature).__name__ in (
-        "Video",
-        "Audio",
-    ):
-        return Feature("sequence", None, doc)
-    if len(shape) == 3 and np.dtype(dtype) == np.uint8 and shape[2] == 3:
-        return Feature("pixels", None, doc)
-    size = None if None in shape else int(np.prod(shape, dtype=np.int64))
-    return Feature("number", size, doc)
-
-
-def _reduce(feature: Any, paths: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Returns the features with only these paths, so that nothing else is decoded."""
-    _, tfds = quiet_tensorflow.load()
-    if _holds_steps(feature):
-        # The same bytes, decoded as a whole and not step by step.
-        return tfds.features.Sequence(_reduce(feature.feature, paths))
-    if not isinstance(feature, tfds.features.FeaturesDict):
-        return feature
-    kept = {}
-    for name in feature:
-        inner = tuple(
-            path.removeprefix(f"{name}/")
-            for path in paths
-            if path == name or path.startswith(f"{name}/")
-        )
-        if inner:
-            kept[name] = _reduce(feature[name], inner)
-    return tfds.features.FeaturesDict(kept)
-
-
-def _holds_steps(feature: Any) -> bool:  # noqa: ANN401 - TFDS has no types
-    """Whether a feature lists structures: a dataset does, and a sequence of old."""
-    _, tfds = quiet_tensorflow.load()
-    return isinstance(feature, tfds.features.Sequence) and isinstance(
-        feature.feature, tfds.features.FeaturesDict
-    )
-
-
-def _skip_pictures(feature: Any) -> Any:  # noqa: ANN401 - TFDS has no types
-    """Returns decoders that leave pictures as they are encoded."""
-    _, tfds = quiet_tensorflow.load()
-    if isinstance(feature, tfds.features.Image):
-        return tfds.decode.SkipDecoding()
-    if isinstance(feature, tfds.features.Sequence):
-        return _skip_pictures(feature.feature)
-    if isinstance(feature, tfds.features.FeaturesDict):
-        found = {name: _skip_pictures(feature[name]) for name in feature}
-        return {name: one for name, one in found.items() if one} or None
-    return None
-
-
-def _flatten_values(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flatten_values(inner, f"{prefix}{name}/")
-    else:
-        yield prefix.removesuffix("/"), value.numpy()

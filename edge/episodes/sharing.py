@@ -268,6 +268,7 @@ class Recording:
             OtherRobotError: another robot, or one with another key, recorded it.
             KeyFileError: the robot has too many words of its own.
             EpisodeTermsError: the file of its terms is malformed.
+            SealedError: it is sealed with another key than this program's.
             ConsentError: what was decided about it cannot be read.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
@@ -400,6 +401,9 @@ class Recording:
             return None
         try:
             return self._share_raw(path, raw)
+        except SealedError as e:  # its terms are
+            self._sealed.append(e)
+            return None
         except (
             ConsentError,
             DatasetFolderError,

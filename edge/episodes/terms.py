@@ -2,6 +2,8 @@
 
     <episode_id>.terms.json   in the private folder, mode 0600
 
+It names the robot, so it is sealed where the device has a key (`rlds/sealing.py`).
+
 The file is durable before the first step is written and is removed with the raw
 episode. An episode that a crash cut short is therefore shared under the terms of the
 run that began it, whatever the flags of the run that recovers it.
@@ -17,7 +19,8 @@ from base.json_fields import Fields, decode
 from edge.errors import EpisodeTermsError
 from edge.redact import transforms
 from edge.robots.clock import rfc3339_from_unix_ns
-from rlds import known_words
+from rlds import known_words, sealing
+from rlds.errors import CorruptRecordError
 from rlds.sidecar import Consent
 from rlds.sidecar_statements import CONSENTING
 
@@ -68,7 +71,8 @@ def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
         if listed:
             value[name] = sorted(listed)
     raw = canonical_json.encode(value)
-    durable_file.write_record(_path(folder, episode_id), raw, mode=0o600)
+    path = _path(folder, episode_id)
+    durable_file.write_record(path, sealing.seal(raw), mode=0o600)
 
 
 def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
@@ -76,19 +80,20 @@ def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
 
     Raises:
         EpisodeTermsError: the file is malformed.
+        SealedError: it is sealed, and this process has no key, or another one.
         DiskError: the file cannot be read.
     """
     path = _path(folder, episode_id)
     try:
         with plain_file.open_stream(path) as file:
-            raw = file.read(_LIMIT_BYTES + 1)
+            raw = file.read(_LIMIT_BYTES + sealing.OVERHEAD_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as e:
         raise durable_file.disk_error(path, "to read the terms", e) from e
     try:
-        return _parse(raw, path)
-    except (MalformedError, OversizedError) as e:
+        return _parse(sealing.unseal(raw, path), path)
+    except (CorruptRecordError, MalformedError, OversizedError) as e:
         raise EpisodeTermsError(
             path,
             e.expected,

@@ -1,5 +1,6 @@
 import dataclasses
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from edge.episodes import terms
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import EpisodeTermsError
+from rlds import sealing
+from rlds.errors import SealedError
+from rlds.sealing import KEY_BYTES, DeviceKey
 from rlds.sidecar import Consent
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
@@ -52,6 +56,46 @@ def test_terms_can_be_removed_twice(tmp_path: Path) -> None:
     terms.remove(tmp_path, NAME)
     assert terms.read(tmp_path, NAME) is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def device() -> Iterator[None]:
+    """A device with a key."""
+    sealing.use(DeviceKey(bytes(range(KEY_BYTES))))
+    yield
+    sealing.use(None)
+
+
+@pytest.mark.usefixtures("device")
+def test_terms_of_a_device_with_a_key_name_nobody_without_it(tmp_path: Path) -> None:
+    terms.write(tmp_path, NAME, TERMS)
+    (path,) = tmp_path.iterdir()
+    raw = path.read_bytes()
+    assert sealing.is_sealed(raw)
+    assert b"arm-1" not in raw
+    assert terms.read(tmp_path, NAME) == TERMS
+    sealing.use(None)
+    with pytest.raises(SealedError, match="the device's key"):
+        terms.read(tmp_path, NAME)
+    assert path.read_bytes() == raw
+
+
+@pytest.mark.usefixtures("device")
+def test_terms_that_were_written_before_there_was_a_key_count(tmp_path: Path) -> None:
+    key = DeviceKey(bytes(range(KEY_BYTES)))
+    sealing.use(None)
+    terms.write(tmp_path, NAME, TERMS)
+    sealing.use(key)
+    assert terms.read(tmp_path, NAME) == TERMS
+
+
+@pytest.mark.usefixtures("device")
+def test_damaged_sealed_terms_raise_episode_terms_error(tmp_path: Path) -> None:
+    terms.write(tmp_path, NAME, TERMS)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(EpisodeTermsError, match="changed or cut off"):
+        terms.read(tmp_path, NAME)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,11 @@ from edge.testing import (
     robot_home,
 )
 from edge.testing.robot_home import RobotHome
-from edge.testing.sounds import Samples, make_noise, to_pcm, write_wav
+from edge.testing.sounds import list_files_with, make_noise, to_pcm, write_wav
 from rlds.coarse_sound import coarsen, find_fault
 from rlds.episode import Episode
 from rlds.spec import SOUND_BANDS
 
-PROBE = 24  # samples in a row: no other bytes are the same by chance
 SOUND = "observation/audio_mel"
 
 
@@ -62,25 +61,6 @@ def wait_for_episodes(made: RobotHome, count: int) -> None:
         lambda: len(list(made.home.shared.glob("*.tfrecord"))) >= count,
         lambda: said(made),
     )
-
-
-def list_files_with(samples: Samples, folder: Path) -> list[str]:
-    """The files below a folder that hold some of these samples, in any form."""
-    pcm = to_pcm(samples)
-    forms = [np.frombuffer(pcm, "<i2").astype(kind) for kind in ("<i2", "<f4", "<f8")]
-    forms += [samples.astype("<f4"), samples.astype("<f8")]
-    probes = [
-        form[start : start + PROBE].tobytes()
-        for form in forms
-        for start in range(0, len(samples) - PROBE, len(samples) // 80)
-    ]
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            if any(probe in content for probe in probes):
-                found.append(path.relative_to(folder).as_posix())
-    return found
 
 
 def read_pairs(made: RobotHome) -> list[tuple[Episode, Episode]]:

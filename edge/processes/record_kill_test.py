@@ -11,77 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pytest
 
-from base.testing import command
-from edge import simulated_or_real  # noqa: F401 - heavy, and each recorder is a fork
-from edge.episodes import ring_recording  # noqa: F401 - likewise
 from edge.episodes.step_ring import StepSender
-from edge.processes import home, process  # noqa: F401 - likewise
-from edge.robots import machine_name  # noqa: F401 - likewise
-from edge.robots.robot import Microphone, RobotSpec, Vector
+from edge.robots.robot import Camera, Microphone, RobotSpec
 from edge.robots.simulated_point import SPEC
-from edge.testing import process_tree, ring_steps
-from edge.testing.ring_steps import begin, list_parts, numbers, step
+from edge.testing import process_tree, ring_steps, sensed_steps
+from edge.testing.killed_recorder import ROBOT_ID, Recorder
+from edge.testing.ring_steps import begin, list_parts, numbers
 from rlds import sealing, spool_key
 from rlds.episode import Episode
 
 KILLS: Final = 32
 LONG_KILLS: Final = 300
-_ROBOT_ID: Final = "point-1"
 HEARING: Final = dataclasses.replace(SPEC, microphone=Microphone(20.0))
+SENSING: Final = dataclasses.replace(HEARING, cameras=(Camera("front", 64, 64, 20.0),))
+SENSING_KILLS: Final = 6  # each recorder of a robot with a camera loads what masks,
+_LOADING_S: Final = 1.0  # which takes about as long
 _COUNT_AT: Final = 40  # behind an episode's name of 36 letters, in whole words
-
-
-class Recorder:
-    """The program `record`, which is killed and started again."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.home = home.Home(folder / "home")
-        self.home.run.mkdir(parents=True)
-        self._flags = flags
-        self.log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        self.pid = self.start()
-
-    def start(self) -> int:
-        return command.start(
-            "edge.processes.record",
-            f"--home={self.home.root}",
-            f"--robot_id={_ROBOT_ID}",
-            *self._flags,
-            out=self.log,
-            err=self.log,
-        )
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        self.pid = self.start()
-
-    def end(self, sender: StepSender) -> int:
-        """Asks it to end once it has begun to read, and returns its exit code."""
-        process_tree.wait_until(lambda: not sender.filled, self.said)
-        os.kill(self.pid, signal.SIGTERM)
-        codes: list[int] = []
-
-        def look() -> bool:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            codes.extend([os.waitstatus_to_exitcode(status)] if pid else [])
-            return bool(codes)
-
-        process_tree.wait_until(look, self.said)
-        self.pid = 0
-        return codes[0]
-
-    def said(self) -> str:
-        return os.pread(self.log, 1 << 20, 0).decode()
-
-    def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.log)
 
 
 @pytest.fixture
@@ -144,17 +91,46 @@ def test_ring_that_somebody_cuts_off_and_puts_back_is_read_again(
     assert "10 of all 10 steps so far are recorded" in recorder.said()
 
 
-def hear(number: int, robot: RobotSpec) -> Vector | None:
-    """What is heard in a step: no two steps of an episode hear the same."""
-    if robot.microphone is None:
-        return None
-    return np.linspace(-20.0, -1.0 - number / 1e3, 4, dtype=np.float32)
+def read_raw(recorder: Recorder) -> dict[str, Episode]:
+    """Episodes as they were recorded: handed over, or waiting for masks."""
+    waiting = ring_steps.read_episodes(recorder.home.private)
+    handed_over = ring_steps.read_episodes(recorder.home.new_memories)
+    for name in waiting.keys() & handed_over.keys():  # killed between the two
+        assert waiting[name].metadata == handed_over[name].metadata
+    return waiting | handed_over
 
 
-def check_sound(part: Episode) -> None:
-    """Each step of a raw episode has the sound that it was given."""
-    expected = [hear(number, HEARING) for number in numbers(part)]
-    np.testing.assert_array_equal(part.steps["observation/audio_mel"], expected)
+def check_raw(recorder: Recorder, robot: RobotSpec) -> dict[str, Episode]:
+    """Every step senses what it did, and nothing but whole episodes is left.
+
+    Pictures are masked in the recorder's own time; an episode without is shared now.
+    """
+    raw = read_raw(recorder)
+    for part in raw.values():
+        sensed_steps.check_senses(part, robot)
+    shared = ring_steps.read_episodes(recorder.home.shared)
+    assert shared.keys() <= raw.keys()
+    assert robot.cameras or shared.keys() == raw.keys()
+    assert all(shared[name].num_steps == raw[name].num_steps for name in shared)
+    assert not list(recorder.home.private.glob("*.journal"))
+    assert not list(recorder.home.private.glob("*.damaged*"))
+    return raw
+
+
+def check_sealed(recorder: Recorder, robot: RobotSpec) -> None:
+    """What is raw can be read with the key alone; the ring is no file on a disk."""
+    kept = recorder.home.private, recorder.home.new_memories
+    raw = [path for folder in kept for path in folder.glob("*.tfrecord")]
+    assert raw
+    assert all(sealing.is_sealed(path.read_bytes()) for path in raw)
+    for folder in (recorder.home.private, recorder.home.memories):
+        assert sensed_steps.list_files_with_pictures(folder, robot) == []
+    named = [
+        path
+        for path in recorder.home.root.rglob("*")
+        if path.is_file() and ROBOT_ID.encode() in path.read_bytes()
+    ]
+    assert named == []
 
 
 def check_recorder_kills(
@@ -162,13 +138,14 @@ def check_recorder_kills(
 ) -> None:
     """Steps come at 500 Hz, in episodes of 150; not one is lost, and none is twice."""
     random.seed(kills)
+    longest_s = _LOADING_S if robot.cameras else 0.2
     sender = StepSender(recorder.home.ring, robot)
     names, killed, driven = [begin(sender)], 0, 0
-    kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
+    kill_at_s = time.monotonic() + random.uniform(0.0, longest_s)
     number = 0
     while killed < kills:
         wait_for_room(sender)
-        sender.append(step(number, sound=hear(number, robot)))
+        sender.append(sensed_steps.make_step(number, robot))
         number, driven = number + 1, driven + 1
         if number == 150:
             sender.end(success=None)
@@ -177,30 +154,23 @@ def check_recorder_kills(
         if time.monotonic() > kill_at_s:
             recorder.kill()
             killed += 1
-            kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
+            kill_at_s = time.monotonic() + random.uniform(0.0, longest_s)
         time.sleep(0.002)
-    sender.append(step(number, sound=hear(number, robot)))
+    sender.append(sensed_steps.make_step(number, robot))
     driven += 1
     sender.end(success=None)
     code = recorder.end(sender)
     said = recorder.said()
     assert code == 0, said
     assert f"{driven} of all {driven} steps so far are recorded" in said
-    shared = ring_steps.read_episodes(recorder.home.shared)
+    raw = check_raw(recorder, robot)
     counted = 0
     for name in names:
-        found = [one for part in list_parts(name, shared) for one in numbers(part)]
+        found = [one for part in list_parts(name, raw) for one in numbers(part)]
         assert found == list(range(len(found)))
         counted += len(found)
     assert counted == driven
     assert sender.dropped == 0
-    handed_over = ring_steps.read_episodes(recorder.home.new_memories)
-    assert handed_over.keys() == shared.keys()
-    if robot.microphone is not None:
-        for part in handed_over.values():
-            check_sound(part)
-    assert not list(recorder.home.private.glob("*.journal"))
-    assert not list(recorder.home.private.glob("*.damaged*"))
 
 
 def check_sender_kills(recorder: Recorder, kills: int, robot: RobotSpec = SPEC) -> None:
@@ -224,12 +194,9 @@ def check_sender_kills(recorder: Recorder, kills: int, robot: RobotSpec = SPEC) 
         names.append(shown[:36].decode())
         handed.append(sent.value)
     assert recorder.end(StepSender(recorder.home.ring, robot)) == 0
-    shared = ring_steps.read_episodes(recorder.home.shared)
-    if robot.microphone is not None:
-        for part in ring_steps.read_episodes(recorder.home.new_memories).values():
-            check_sound(part)
+    raw = check_raw(recorder, robot)
     for name, count in zip(names, handed, strict=True):
-        parts: list[Episode] = list(list_parts(name, shared))
+        parts: list[Episode] = list(list_parts(name, raw))
         found = [one for part in parts for one in numbers(part)]
         assert found == list(range(len(found)))
         assert count <= len(found) <= count + 1
@@ -246,7 +213,7 @@ def _send_without_end(
         number = 0
         while True:
             wait_for_room(sender)
-            sender.append(step(number, sound=hear(number, robot)))
+            sender.append(sensed_steps.make_step(number, robot))
             number += 1
             sent.value = number
             time.sleep(0.0002)
@@ -265,9 +232,21 @@ def test_recorder_with_a_key_that_is_killed_loses_no_step_and_leaves_nothing_to_
     sealing_recorder: Recorder,
 ) -> None:
     check_recorder_kills(sealing_recorder, KILLS, SPEC)
-    raw = sorted(sealing_recorder.home.new_memories.glob("*.tfrecord"))
-    assert raw
-    assert all(sealing.is_sealed(path.read_bytes()) for path in raw)
+    check_sealed(sealing_recorder, SPEC)
+
+
+def test_recorder_of_pictures_and_sound_that_is_killed_loses_no_step_nor_its_key(
+    sealing_recorder: Recorder,
+) -> None:
+    check_recorder_kills(sealing_recorder, SENSING_KILLS, SENSING)
+    check_sealed(sealing_recorder, SENSING)
+
+
+def test_sender_of_pictures_and_sound_that_is_killed_loses_at_most_one_step(
+    sealing_recorder: Recorder,
+) -> None:
+    check_sender_kills(sealing_recorder, KILLS, SENSING)
+    check_sealed(sealing_recorder, SENSING)
 
 
 @pytest.mark.parametrize("robot", [SPEC, HEARING], ids=["plain", "hearing"])
@@ -308,3 +287,19 @@ def test_sender_that_is_killed_three_hundred_times_loses_at_most_one_step_each(
     recorder: Recorder,
 ) -> None:
     check_sender_kills(recorder, LONG_KILLS)
+
+
+@pytest.mark.long
+def test_recorder_of_pictures_and_sound_loses_no_step_in_three_hundred_kills(
+    sealing_recorder: Recorder,
+) -> None:
+    check_recorder_kills(sealing_recorder, LONG_KILLS, SENSING)
+    check_sealed(sealing_recorder, SENSING)
+
+
+@pytest.mark.long
+def test_sender_of_pictures_and_sound_loses_at_most_one_step_in_each_of_300_kills(
+    sealing_recorder: Recorder,
+) -> None:
+    check_sender_kills(sealing_recorder, LONG_KILLS, SENSING)
+    check_sealed(sealing_recorder, SENSING)

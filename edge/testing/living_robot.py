@@ -17,7 +17,7 @@ from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
 from edge.testing.tiny_package import Publisher
 from edge.testing.whole_home import WholeHome
 from release.testing.tiny_release import PrivateKey
-from rlds import example_codec, tfrecord
+from rlds import example_codec, sealing, tfrecord
 
 STEPS: Final = 20
 """Of the replayed episode."""
@@ -41,7 +41,14 @@ _FAST_DAYS: Final = (
 class LivingRobot:
     """A robot's folder, its store, and the supervisor that runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str, steps: int = STEPS) -> None:
+        """Starts it.
+
+        Args:
+            folder: of everything.
+            *flags: more of them for the supervisor.
+            steps: of the replayed episode.
+        """
         self.home = Home(folder / "home")
         self.home.root.mkdir()
         self.publisher = Publisher(folder, PrivateKey.generate(development=True))
@@ -49,7 +56,7 @@ class LivingRobot:
         self.shown = self.interruptions = 0
         self.brains: dict[str, int] = {}  # by the digest of a package
         self.publish(Plan())
-        self.replayed = tiny_learning.demonstrate(0, steps=STEPS)
+        self.replayed = tiny_learning.demonstrate(0, steps=steps)
         path = folder / "episode.tfrecord"
         path.write_bytes(tfrecord.frame(example_codec.encode(self.replayed)))
         self.command = processes.command(
@@ -63,6 +70,7 @@ class LivingRobot:
             "--page=local",
             "--page_port=0",
             *_FAST_DAYS,
+            *flags,
         )
         self.said = ""
         self.terminal = AtTerminal(self.command)
@@ -92,7 +100,7 @@ class LivingRobot:
                 TASKS[self.shown % len(TASKS)],
                 seed=seed,
             )
-            raw = tfrecord.frame(example_codec.encode(made))
+            raw = sealing.seal(tfrecord.frame(example_codec.encode(made)))
             draft = self.home.root / "draft"
             draft.write_bytes(raw)
             draft.rename(folder / f"{made.metadata.episode_id}.tfrecord")

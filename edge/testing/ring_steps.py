@@ -4,8 +4,9 @@ The state of each step is its number, so every step is found again: in which par
 twice, or nowhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -14,12 +15,13 @@ from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender
-from edge.robots.robot import Observation, Sound, Vector
+from edge.robots.robot import Observation, Picture, Sound, Vector
 from edge.testing.simulated_episodes import START_UNIX_NS
 from rlds import reader
 from rlds.episode import Episode
 
 PROVENANCE: Final = Provenance("expert")
+_BLIND: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 def step(
@@ -29,13 +31,22 @@ def step(
     state: float | None = None,
     intervention: bool = False,
     sound: Vector | None = None,
+    pictures: Mapping[str, bytes] = _BLIND,
 ) -> ControlStep:
-    """One step of the smallest robot; the times are as far apart as at 100 Hz."""
+    """One step of the smallest robot; the times are as far apart as at 100 Hz.
+
+    `pictures` are JPEG, by the names of their cameras.
+    """
     value = number if state is None else state
     now_ns = number * 10_000_000
     heard = None if sound is None else Sound(sound, now_ns)
     return ControlStep(
-        observation=Observation(np.full(2, value, np.float32), now_ns, sound=heard),
+        observation=Observation(
+            np.full(2, value, np.float32),
+            now_ns,
+            sound=heard,
+            pictures={name: Picture(one, now_ns) for name, one in pictures.items()},
+        ),
         action=np.zeros(1, np.float32),
         proposed_action=np.zeros(1, np.float32),
         reward=0.5,

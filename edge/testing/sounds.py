@@ -2,11 +2,14 @@
 
 import wave
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
+
+_PROBE: Final = 24  # samples in a row: no other bytes are the same by chance
 
 
 def make_tone(rate: int, hz: float, seconds: float, loudness: float = 0.5) -> Samples:
@@ -37,3 +40,22 @@ def write_wav(path: Path, samples: Samples, rate: int, channels: int = 1) -> Pat
         file.setframerate(rate)
         file.writeframes(to_pcm(np.repeat(samples, channels)))
     return path
+
+
+def list_files_with(samples: Samples, folder: Path) -> list[str]:
+    """The files below a folder that hold some of these samples, in any form."""
+    pcm = to_pcm(samples)
+    forms = [np.frombuffer(pcm, "<i2").astype(kind) for kind in ("<i2", "<f4", "<f8")]
+    forms += [samples.astype("<f4"), samples.astype("<f8")]
+    probes = [
+        form[start : start + _PROBE].tobytes()
+        for form in forms
+        for start in range(0, len(samples) - _PROBE, len(samples) // 80)
+    ]
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            if any(probe in content for probe in probes):
+                found.append(path.relative_to(folder).as_posix())
+    return found
