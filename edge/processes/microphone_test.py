@@ -80,7 +80,10 @@ def test_search_finds_samples_that_were_written(tmp_path: Path) -> None:
     assert list_files_with(samples, tmp_path) == ["leak"]
 
 
-@pytest.mark.parametrize(("rate", "steps"), [(16_000, 40), (48_000, 120)])
+@pytest.mark.parametrize(
+    ("rate", "steps"),
+    [(16_000, 40), pytest.param(48_000, 120, marks=pytest.mark.long)],
+)
 def test_played_file_is_recorded_and_a_coarse_copy_leaves(
     tmp_path: Path, rate: int, steps: int
 ) -> None:

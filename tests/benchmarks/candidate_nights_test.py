@@ -59,6 +59,7 @@ def spend(nights: Nights, **given: Any) -> Mapping[str, np.ndarray]:
     return nights.spend(Candidate(**{"steps": 8, **given}))[0]
 
 
+@pytest.mark.long
 def test_night_that_ships_is_that_of_the_package_up_to_rounding(
     nights: Nights,
 ) -> None:
@@ -92,6 +93,7 @@ def test_night_that_ships_is_that_of_the_package_up_to_rounding(
         np.testing.assert_allclose(learned[name], delta, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.long
 def test_candidates_end_in_deltas_of_their_own_and_a_strong_pull_in_a_small_one(
     nights: Nights,
 ) -> None:
@@ -113,6 +115,7 @@ def test_candidates_end_in_deltas_of_their_own_and_a_strong_pull_in_a_small_one(
     assert lengths["Fisher"] < 0.8 * lengths["none"], lengths
 
 
+@pytest.mark.long
 def test_importance_is_the_mean_square_slope_of_the_actions() -> None:
     model, memories = small_models.random_model(), remember(KNOWN, LIVED)
     weights = step_function.weights(model)

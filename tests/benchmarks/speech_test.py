@@ -8,6 +8,7 @@ from tests.benchmarks import commands
 from tests.benchmarks.speech import WORDS, count_right
 
 
+@pytest.mark.long
 def test_recogniser_finds_words_in_samples_and_none_in_what_leaves() -> None:
     done = commands.run("speech.py", "--sentences=2")
     assert done.returncode == 0, done.stderr
