@@ -14,6 +14,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -161,7 +162,7 @@ def _describe(name: str, delays_ms: Sequence[float]) -> Mapping[str, object]:
     ordered = sorted(delays_ms)
     return {
         f"{name}_p50_ms": round(statistics.median(ordered), 1),
-        f"{name}_p99_ms": round(ordered[int(0.99 * (len(ordered) - 1))], 1),
+        f"{name}_p99_ms": round(ordered[math.ceil(0.99 * len(ordered)) - 1], 1),
         f"{name}_longest_ms": round(ordered[-1], 1),
     }
 
