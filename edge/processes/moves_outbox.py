@@ -21,7 +21,8 @@ from edge.processes.mailbox import RUN, Message
 
 MOST_UNREAD: Final = 3
 """Of a browser's 20 messages a second, and a robot that looks 10 times a second."""
-_TO: Final = "control"
+TO: Final = "control"
+KIND: Final = "acts"
 _COUNT: Final = struct.Struct("i")
 
 
@@ -56,11 +57,11 @@ class MovesOutbox:
         if acts and not says and self._unread >= MOST_UNREAD:
             return False
         fields = {"at_s": time.monotonic(), "acts": acts, "axes": axes, "says": says}
-        raw = Message(self._name, "acts", fields).encode()
+        raw = Message(self._name, KIND, fields).encode()
         with contextlib.suppress(OSError):
             folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
             try:
-                self._socket.sendto(raw, mailbox.find_address(folder, _TO))
+                self._socket.sendto(raw, mailbox.find_address(folder, TO))
             finally:
                 os.close(folder)
             self._unread += 1
