@@ -85,14 +85,19 @@ def test_servo_of_a_new_arm_gets_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arm", "said"),
     [
-        ("leader:so101_leader@/dev/no-such-port", "a serial port"),
+        ("leader:so101_leader@/dev/no-such-port,calibration=HERE", "a serial port"),
+        (
+            "leader:so101_leader@/dev/no-such-port,calibration=/proc/no",
+            "a folder for its calibration file",
+        ),
         ("so101", "an arm is lerobot:TYPE@PORT or leader:TYPE@PORT"),
         ("leader:so101_follower@/dev/x", "TYPE is one of so100_leader"),
     ],
 )
-def test_arm_that_is_none_is_one_line(arm: str, said: str) -> None:
+def test_arm_that_is_none_is_one_line(arm: str, said: str, tmp_path: Path) -> None:
+    named = arm.replace("HERE", str(tmp_path))
     done = subprocess.run(
-        processes.command("edge.calibrate", f"--arm={arm}"),
+        processes.command("edge.calibrate", f"--arm={named}"),
         env=processes.environment(),
         check=False,
         capture_output=True,

@@ -296,14 +296,14 @@ class _Life:
         """Lets the robot sleep until it has learned; returns what came of it."""
         self._wait_for_memories()
         before, begin_s = self._learner.get("receipt", ""), time.monotonic()
-        busy_s, is_idle = begin_s, False
+        busy_s, is_idle, judged = begin_s, False, ""
         for _ in self._tell_mode(Mode.ASLEEP, _LONGEST_NIGHT_S):
             receipt = str(self._learner.get("receipt", ""))
             if receipt != before:
                 if not receipt.startswith(f"{AGAIN}:"):
                     break
                 # What it learned before the update was judged; now it learns.
-                before, busy_s = receipt, time.monotonic()
+                before, busy_s, judged = receipt, time.monotonic(), f"{receipt}; "
             if self._learner.get("loop") is not None:
                 busy_s = time.monotonic()
             elif time.monotonic() - busy_s > _NOTHING_S:
@@ -323,7 +323,7 @@ class _Life:
         # What came of it, the learner has said.
         text = f"the night took {time.monotonic() - begin_s:.0f} s"
         self._tell(f"{text}: {receipt}" if is_idle else text)
-        return receipt
+        return judged + receipt
 
     def _read_delta(self) -> str:
         return DeltaStore(self._home.deltas).named(CURRENT) or ""

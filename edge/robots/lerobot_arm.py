@@ -296,6 +296,13 @@ def _make(connection: Connection, in_degrees: bool | None) -> Device:
         values["use_degrees"] = in_degrees
     try:
         return device(settings(**values))
+    except OSError as e:
+        raise RobotUnavailableError(
+            str(connection),
+            "a folder for its calibration file",
+            _describe(e),
+            "name one that can be written: ,calibration=DIR",
+        ) from e
     except Exception as e:
         raise RobotUnavailableError(
             str(connection),
