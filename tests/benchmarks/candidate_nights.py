@@ -34,6 +34,7 @@ from model.learn.bounded_descent import join
 from model.learn.memories import KNOWN, LIVED
 from model.wavecore import WaveCore
 from release.learning_plan import Calls
+from tests.benchmarks import imagined_episodes
 
 IMPORTANCE: Final = "importance"
 """In the state of a night: weight [u] of each squared distance in the pull."""
@@ -50,7 +51,9 @@ class Known(enum.Enum):
     NOTHING = enum.auto()
     OWN = enum.auto()  # what the package drove on this robot
     TAUGHT = enum.auto()  # the same states, with what the package answers there now
+    IMAGINED = enum.auto()  # the same, and as many that its world model imagines
     SHIPPED = enum.auto()  # the package's canary episodes
+    CHOSEN = enum.auto()  # training demonstrations that stand for all of them
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ CANDIDATES: Final[Mapping[str, Candidate]] = {
     "nothing, Fisher of shipped, times 10": _pull_by(10, Known.SHIPPED),
     "nothing, Fisher of shipped, times 100": _pull_by(100, Known.SHIPPED),
     "shipped": Candidate(Known.SHIPPED),
+    "chosen": Candidate(Known.CHOSEN),
     "taught": Candidate(Known.TAUGHT),
+    "taught, imagined too": Candidate(Known.IMAGINED),
     "own, no pull": Candidate(pull=0.0),
     "own": Candidate(),
     "own, pull of 1": Candidate(pull=1.0),
@@ -112,6 +117,7 @@ class Nights:
         loop: tuple[Calls, ...],
         own: Arrays,
         shipped: Arrays,
+        chosen: Arrays,
         batch: consolidation.Batch = functions.BATCH,
     ) -> None:
         """Computes nothing yet.
@@ -121,10 +127,12 @@ class Nights:
             loop: its slow loop.
             own: memories of the robot, as its learner fills them.
             shipped: the package's canary episodes, of the same shapes, as known.
+            chosen: the same of the chosen training demonstrations.
             batch: windows of a gradient step.
         """
         self._model = model
-        self._own, self._shipped = own, shipped
+        self._own = own
+        self._of_the_forge = {Known.SHIPPED: shipped, Known.CHOSEN: chosen}
         self._weights = jax.device_put(step_function.weights(model))
         prefix = step_function.SURFACE_PREFIX
         self._nothing = {
@@ -182,15 +190,21 @@ class Nights:
 
     def _remember(self, candidate: Candidate) -> Arrays:
         memories = self._own
-        if candidate.known is Known.TAUGHT:
-            answers = answer(self._model, self._weights, memories)
-            known = memories["kind"] == KNOWN
-            taught = np.where(known[:, None, None], answers, memories["actions"])
-            memories = {**memories, "actions": taught}
+        if candidate.known is Known.NOTHING:
+            nothing = {n: np.zeros_like(x) for n, x in memories.items()}
+            memories = replace_known(memories, nothing)
+        elif candidate.known in self._of_the_forge:
+            memories = replace_known(memories, self._of_the_forge[candidate.known])
         elif candidate.known is not Known.OWN:
-            others = {n: np.zeros_like(x) for n, x in memories.items()}
-            shipped = candidate.known is Known.SHIPPED
-            memories = replace_known(memories, self._shipped if shipped else others)
+            known = choose_known(memories)
+            actions = answer(self._model, self._weights, known)
+            episodes = [{**known, "actions": actions}]
+            if candidate.known is Known.IMAGINED:
+                random = np.random.default_rng(0)
+                episodes.append(
+                    imagined_episodes.imagine(self._model, self._weights, known, random)
+                )
+            memories = replace_known(memories, *episodes)
         if candidate.after_reversals:
             lived = (memories["kind"] == LIVED)[:, None]
             turned = find_reversals(memories["executed"])
@@ -209,7 +223,7 @@ class Nights:
             return join(even)
         on = candidate.measured_on
         if on not in self._importance:
-            memories = self._shipped if on is Known.SHIPPED else self._own
+            memories = self._of_the_forge.get(on, self._own)
             self._importance[on] = measure_importance(
                 self._model, self._weights, memories, DRAWS
             )
@@ -290,13 +304,19 @@ def list_names(call: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(call).parameters)
 
 
-def replace_known(memories: Arrays, others: Arrays) -> Arrays:
+def choose_known(memories: Arrays) -> Arrays:
+    """The known episodes alone."""
+    known = (memories["length"] > 0) & (memories["kind"] == KNOWN)
+    return {name: x[known] for name, x in memories.items()}
+
+
+def replace_known(memories: Arrays, *others: Arrays) -> Arrays:
     """The memories with the episodes of others in the place of the known ones."""
-    given = others["length"] > 0
     kept = (memories["length"] > 0) & (memories["kind"] != KNOWN)
     replaced = {}
     for name, before in memories.items():
-        rows = np.concatenate([others[name][given], before[kept]])[: len(before)]
+        given = [other[name][other["length"] > 0] for other in others]
+        rows = np.concatenate([*given, before[kept]])[: len(before)]
         replaced[name] = np.zeros_like(before)
         replaced[name][: len(rows)] = rows
     return replaced

@@ -51,8 +51,8 @@ def remember(*kinds: int, seed: int = 1) -> Arrays:
 @pytest.fixture(scope="module")
 def nights() -> Nights:
     own = remember(KNOWN, KNOWN, KNOWN, LIVED, LIVED, SEEN)
-    shipped = remember(KNOWN, KNOWN, seed=2)
-    return Nights(small_models.random_model(), LOOP, own, shipped, BATCH)
+    shipped, chosen = (remember(KNOWN, KNOWN, seed=seed) for seed in (2, 3))
+    return Nights(small_models.random_model(), LOOP, own, shipped, chosen, BATCH)
 
 
 def spend(nights: Nights, **given: Any) -> Mapping[str, np.ndarray]:
@@ -102,7 +102,9 @@ def test_candidates_end_in_deltas_of_their_own_and_a_strong_pull_in_a_small_one(
         "own": {},
         "nothing": {"known": Known.NOTHING},
         "shipped": {"known": Known.SHIPPED},
+        "chosen": {"known": Known.CHOSEN},
         "taught": {"known": Known.TAUGHT},
+        "imagined": {"known": Known.IMAGINED},
         "half": {"lived_share": 0.5},
         "Fisher": {"known": Known.NOTHING, "pull": 0.0, "fisher": 1e6},
         "none": {"known": Known.NOTHING, "pull": 0.0},

@@ -33,8 +33,10 @@ from base import command_line, path_flags
 from base.digest import sha256_bytes
 from base.errors import ContinuonError
 from cloud.console import open_console
+from cloud.dataset import split
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
+from cloud.job.settings import DatasetSettings
 from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, Evaluation
 from edge.loops import found as findings
@@ -56,11 +58,14 @@ from release.package import CANARY, WEIGHTS
 from release.verification import IntactPackage, verify_integrity
 from rlds import example_codec, reader, tfrecord
 from rlds.spec import EpisodeSpec
-from tests.benchmarks import commands, measured_robot
+from tests.benchmarks import commands, measured_robot, rehearsal_choice
 from tests.benchmarks.candidate_nights import CANDIDATES, Nights
 
 NONE: Final = "none"
 """The row without a delta."""
+CHOSEN_PER_TASK: Final = 5
+"""Demonstrations of each task that a forge would choose and ship: 25 of five tasks take
+0.4 of the 3.0 MB of a package."""
 
 _HOME = flags.DEFINE_string(
     "home", None, "folder of a robot that has lived one night", required=True
@@ -82,6 +87,12 @@ _MEASURED = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer(
     "seed", 90_000, "seed of the first measured episode of each task"
+)
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    "",
+    "folder or URI of the dataset that the package was trained on, of which `chosen` "
+    "takes demonstrations; default: the simulated episodes that Bazel builds",
 )
 _ROBOT_ID = robot_flags.define_robot_id()
 robot_flags.define_keys(robot_flags.KEYRING_FILE)
@@ -137,8 +148,8 @@ class _Robot:
         folder = state.package_folder(installed.digest)
         self._package = verify_integrity(folder, EXPORT_TARGET)
         count = count_before_night(home.root / "life.json")
-        own, shipped = _fill_memories(self._package, home, count, scratch)
-        self._nights = _make_nights(self._package, own, shipped)
+        filled = _fill_memories(self._package, home, count, scratch)
+        self._nights = _make_nights(self._package, *filled)
 
     def measure(self, name: str) -> Measured:
         """Success with the delta of a candidate's night, or without one."""
@@ -197,10 +208,12 @@ def count_before_night(path: Path) -> int:
 
 def _fill_memories(
     package: IntactPackage, home: Home, count: int, scratch: Path
-) -> tuple[Arrays, Arrays]:
-    """What the robot would learn from in its first night, and what its package ships.
+) -> tuple[Arrays, Arrays, Arrays]:
+    """What the robot would learn from in its first night, and what a forge has for it.
 
-    What was measured after the night lies among the memories too, and is left out.
+    The latter are the episodes that the package ships, and the demonstrations that it
+    might ship. What was measured after the night lies among the memories too, and is
+    left out.
     """
     kept = scratch / "memories"
     kept.mkdir()
@@ -220,14 +233,21 @@ def _fill_memories(
     own = [(reader.read_episode(path), kind) for path, kind in job.memories]
     records = tfrecord.read_records(package.path(CANARY), reader.LIMIT_BYTES)
     shipped = [(example_codec.decode(record), KNOWN) for record in records]
+    demonstrations = split.open_split(
+        DatasetSettings(_DATASET.value).uri, "train", scratch
+    )
+    chosen = rehearsal_choice.choose(demonstrations.episodes, CHOSEN_PER_TASK)
+    rehearsed = [(episode, KNOWN) for episode in chosen]
     filled = (
         memory_arrays.fill(shapes, episodes, manifest.robot.tasks)
-        for episodes in (own, shipped)
+        for episodes in (own, shipped, rehearsed)
     )
-    return next(filled), next(filled)
+    return next(filled), next(filled), next(filled)
 
 
-def _make_nights(package: IntactPackage, own: Arrays, shipped: Arrays) -> Nights:
+def _make_nights(
+    package: IntactPackage, own: Arrays, shipped: Arrays, chosen: Arrays
+) -> Nights:
     """The nights of a package whose robots have no senses beside their state."""
     manifest = package.manifest
     assert manifest.learning is not None  # or no night could be planned
@@ -240,7 +260,7 @@ def _make_nights(package: IntactPackage, own: Arrays, shipped: Arrays) -> Nights
     )
     weights = safetensors.numpy.load_file(package.path(WEIGHTS))
     model = step_function.from_weights(sizes, weights)
-    return Nights(model, manifest.learning.loops[SLOW], own, shipped)
+    return Nights(model, manifest.learning.loops[SLOW], own, shipped, chosen)
 
 
 def tell(one: Measured) -> str:
