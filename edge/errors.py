@@ -34,10 +34,10 @@ class UnknownRobotError(EdgeError):
         self.name = name
         super().__init__(
             "--robot",
-            "metaworld:TASK, metaworld-changed: metaworld-camera: "
-            "metaworld-poor:TASK, "
-            "so101-sim: so101-camera:TASK, gym:ENV_ID, replay:PATH, FILE.py:CLASS "
-            "or MODULE:CLASS",
+            "metaworld:TASK, metaworld-camera:TASK, metaworld-poor:TASK,"
+            " metaworld-changed:TASK, so101-sim:TASK, so101-camera:TASK, gym:ENV_ID,"
+            " replay:PATH, serial-car:PORT, lerobot:TYPE@PORT, FILE.py:CLASS or"
+            " MODULE:CLASS",
             repr(name),
             remedy,
         )

@@ -42,6 +42,9 @@ ACTORS: Final[dict[str, Opener]] = {
 }
 """Those of this package, by name; no entry point takes the place of one."""
 
+FORMS: Final = (*ACTORS, f"{leader.PREFIX}TYPE@PORT")
+"""Every form of a name here; docs/your-robot.md says who each is."""
+
 
 def uses_keys(name: str | None) -> bool:
     """Whether an actor needs the keys of a terminal."""
@@ -57,10 +60,7 @@ def require_known(name: str) -> None:
     if name.startswith(leader.PREFIX):
         leader.parse(name.removeprefix(leader.PREFIX))
     elif name not in ACTORS and name not in _find_others():
-        arm = f"{leader.PREFIX}TYPE@PORT"
-        known = ", ".join(
-            (*ACTORS, arm, *sorted(_find_others().keys() - ACTORS.keys()))
-        )
+        known = ", ".join((*FORMS, *sorted(_find_others().keys() - ACTORS.keys())))
         raise UnknownActorError(
             "--actor",
             f"one of {known}",

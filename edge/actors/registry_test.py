@@ -1,5 +1,6 @@
 """An actor is found by its name, here or in another package that is installed."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_expert_acts_on_no_robot_that_exists() -> None:
         registry.open_actor("expert", make_stage("real-arm:desk", real_arm.SPEC))
     with pytest.raises(UnknownRobotError):
         registry.open_actor("expert", make_stage("metaworld:fly"))
+
+
+def test_document_for_users_names_every_actor_there_is_and_no_other() -> None:
+    page = Path("docs/your-robot.md").read_text()
+    table = page.partition("| `--actor=` |")[2]
+    named = re.findall(r"^\| `([^`]+)` \|", table, re.M)
+    assert named == [*registry.FORMS, "ENTRY_POINT"]
 
 
 def test_unknown_actor_is_refused_with_those_there_are() -> None:

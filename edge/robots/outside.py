@@ -53,6 +53,8 @@ from edge.robots.robot import Observation, Policy, RobotSpec, Vector
 GROUP: Final = "continuon.robots"
 PATH_VARIABLE: Final = "CONTINUON_ROBOT_PATH"
 EXAMPLE: Final = "my_arm.py:MyArm"
+FORMS: Final = ("FILE.py:CLASS", "MODULE:CLASS", "ENTRY_POINT")
+"""The forms of the names of classes, each with `:ARGUMENT` behind it or not."""
 _FILE: Final = re.compile(r"(.+?\.py):([^:]*)(?::(.*))?", re.DOTALL)
 _MODULE: Final = re.compile(r"([^\W\d][\w.]*):([^\W\d]\w*)(?::(.*))?", re.DOTALL)
 _METHODS: Final = ("reset", "act", "hold", "close")

@@ -62,19 +62,18 @@ _GYM = "gym:"
 _SO101 = "so101-sim:"
 _SO101_CAMERA = "so101-camera:"
 _SO101_ROBOTS = (_SO101, _SO101_CAMERA)
-_OWN = (_METAWORLD, _CHANGED, _POOR, _SEEING, _REPLAY, _GYM, *_SO101_ROBOTS)
 _AT = "@"
-HELP = (
-    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK,"
-    " metaworld-camera:TASK, so101-sim:TASK, so101-camera:TASK"
-    f" ({', '.join(so101_robot.TASKS)}), gym:ENV_ID"
-    " of Gymnasium, serial-car:PORT, lerobot:TYPE@PORT"
-    f" ({', '.join(lerobot_classes.FOLLOWERS)}), replay:PATH of an episode, or a class"
-    " of your own,"
-    " FILE.py:CLASS or MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the"
-    " tasks"
-)
-"""What --robot takes, for the help of programs."""
+_OWN = {
+    _METAWORLD: "TASK",
+    _SEEING: "TASK",
+    _POOR: "TASK",
+    _CHANGED: "TASK",
+    _SO101: "TASK",
+    _SO101_CAMERA: "TASK",
+    _GYM: "ENV_ID",
+    _REPLAY: "PATH",
+}
+"""What stands behind the prefix of each robot that `DRIVERS` does not hold."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,33 @@ class RobotDriver:
 
     Attributes:
         open_robot: opens the robot, given the text after the prefix.
+        rest: what stands behind the prefix, as people are told it.
         actor: who demonstrates on it if nobody is named, such as `keyboard`.
     """
 
     open_robot: Callable[[str], Robot]
+    rest: str
     actor: str
 
 
 DRIVERS: dict[str, RobotDriver] = {
-    serial_car.PREFIX: RobotDriver(serial_car.open_car, KEYBOARD),
-    lerobot_robot.PREFIX: RobotDriver(lerobot_robot.open_arm, KEYBOARD),
+    serial_car.PREFIX: RobotDriver(serial_car.open_car, "PORT", KEYBOARD),
+    lerobot_robot.PREFIX: RobotDriver(lerobot_robot.open_arm, "TYPE@PORT", KEYBOARD),
 }
 """Drivers by the prefix of their robot strings."""
+
+FORMS = (
+    *(prefix + rest for prefix, rest in _OWN.items()),
+    *(prefix + driver.rest for prefix, driver in DRIVERS.items()),
+    *outside.FORMS,
+)
+"""Every form of a robot string; docs/your-robot.md says what each means."""
+HELP = (
+    f"{', '.join(FORMS)} (docs/your-robot.md says what each is; tasks of so101:"
+    f" {', '.join(so101_robot.TASKS)}, types: {', '.join(lerobot_classes.FOLLOWERS)},"
+    " --robot=metaworld: lists the tasks there)"
+)
+"""What --robot takes, for the help of programs."""
 
 
 def require_known(name: str) -> None:

@@ -1,10 +1,13 @@
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import metaworld_robot, registry
+from edge.robots.changed_robot import CHANGES
 
 
 def test_known_robot_opens_with_its_expert() -> None:
@@ -38,7 +41,7 @@ def test_unknown_robot_is_refused_in_one_line_with_a_remedy(
     assert repr(name) in text
     assert shown in text
     assert "replay:PATH" in text
-    assert len(text) < 320 or name in ("", "metaworld:", "metaworld-poor:")
+    assert len(text) < 400 or name in ("", "metaworld:", "metaworld-poor:")
     with pytest.raises(UnknownRobotError):
         registry.open_expert(name)
 
@@ -119,3 +122,24 @@ def test_robot_behind_poor_sensors_opens_with_an_expert_that_sees_the_scene() ->
 def test_recorded_episode_has_no_expert() -> None:
     with pytest.raises(ReplayError, match="replay it with a package"):
         registry.open_expert("replay:episode.tfrecord")
+
+
+def test_document_for_users_names_every_robot_there_is_and_no_other() -> None:
+    page = Path("docs/your-robot.md").read_text()
+    table = page.partition("| `--robot=` |")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| `([^`]+)` \|", table, re.M)
+    assert named == list(registry.FORMS)
+
+
+def test_help_and_the_error_for_an_unknown_robot_name_every_robot_there_is() -> None:
+    shown = str(UnknownRobotError("x", "y"))
+    for form in registry.FORMS:
+        assert form in registry.HELP
+        assert form == "ENTRY_POINT" or form in shown
+
+
+def test_readme_tells_of_every_change_of_a_robot() -> None:
+    readme = Path("edge/robots/README.md").read_text()
+    table = readme.partition("| Change |")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| `([^`]+)` \|", table, re.M)
+    assert named == [name.replace(" ", "-") for name in CHANGES]

@@ -140,12 +140,12 @@ class HangingHand(Hand):
 
 def make_driver(actor: str, clock: Clock | None = None) -> RobotDriver:
     """Makes the driver of arms on which `actor` demonstrates, unless told otherwise."""
-    return RobotDriver(lambda name: RealArm(clock), actor)
+    return RobotDriver(lambda name: RealArm(clock), "NAME", actor)
 
 
 def make_moving_driver(actor: str) -> RobotDriver:
     """Makes the driver of the arms of `moving_arm.py`, by the paths of their ports."""
-    return RobotDriver(lambda port: MovingArm(Path(port)), actor)
+    return RobotDriver(lambda port: MovingArm(Path(port)), "PORT", actor)
 
 
 if __name__ == "__main__":
