@@ -163,7 +163,7 @@ def test_cable_out_in_mid_episode_is_one_line_and_the_episode_is_kept(
     assert name[whose] in last
     assert "cable" in last or "connect it" in last
     if whose == "leading":
-        assert "the leader is gone" in program.said
+        assert "the leader arm is gone" in program.said
         episode = read_episode(desk)
         assert episode.num_steps > 10
         assert episode.metadata.success is None

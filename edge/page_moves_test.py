@@ -118,6 +118,32 @@ def test_person_demonstrates_to_record_and_stops_it(
     assert StopRule.STOP_KEY.tag in second.metadata.tags
 
 
+def test_person_who_leaves_the_page_ends_record_in_the_words_of_the_page(
+    programs: Programs, tmp_path: Path
+) -> None:
+    person = programs.pair()
+    recording = programs.start(
+        "edge.record",
+        "--robot=metaworld:reach-v3",
+        "--actor=page",
+        f"--actor_page={programs.home}",
+        "--max_steps=5000",
+        f"--output={tmp_path / 'shared'}",
+    )
+    programs.wait_for(lambda: person.look()["doing"].startswith("waits until"))
+    person.take_over()
+    programs.wait_for(lambda: person.drive(0.5).told["doing"] == "drives")
+    assert recording.wait(process_tree.LONGEST_S) == 1, programs.said()
+    assert "nobody is at the page any more: the robot holds still" in programs.said()
+    last = [line for line in programs.said().splitlines() if "record: " in line][-1]
+    assert last == (
+        "record: --actor=page: expected whoever took over on the page to stay there,"
+        " got nobody; run it again and keep the page open; the robot was held still"
+    )
+    (path,) = (tmp_path / "shared").glob("*.tfrecord")
+    assert reader.read_episode(path).metadata.success is None
+
+
 def test_person_corrects_what_a_package_does_in_run(
     programs: Programs, tmp_path: Path
 ) -> None:

@@ -227,7 +227,9 @@ def test_gamepad_demonstrates_and_is_unplugged_in_mid_episode(tmp_path: Path) ->
     )
     assert "Traceback" not in rest
     last = rest.strip().splitlines()[-1]
-    assert last.startswith("record: --actor=gamepad: expected its device to stay")
+    assert last.startswith(
+        "record: --actor=gamepad: expected the gamepad to stay connected"
+    )
     shown, lost = sorted(
         episodes(tmp_path / "out"), key=lambda e: e.metadata.success is None
     )

@@ -41,7 +41,7 @@ from edge import (
     word_flags,
 )
 from edge.actors import registry as actors
-from edge.actors.actor import EXPERT, Actor, Ending, await_start
+from edge.actors.actor import EXPERT, Actor, Ending, await_start, describe_loss
 from edge.control import loop, site_rules
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
@@ -49,7 +49,6 @@ from edge.episodes import episode_id, robot_key, sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording
-from edge.errors import ActorLostError
 from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
@@ -379,9 +378,8 @@ def _record(
         f" {rate:.0f} steps/s"
     )
     if result.ending is Ending.LOST:
-        raise ActorLostError(
-            f"--actor={_actor_name(plan.robot)}", "its device to stay", "it is gone"
-        )
+        source = f"--actor={_actor_name(plan.robot)}"
+        raise describe_loss(plan.actor).make_error(source)
     return True
 
 

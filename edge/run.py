@@ -47,7 +47,7 @@ from edge import (
     simulated_or_real,
     word_flags,
 )
-from edge.actors.actor import Actor, Ending, await_start
+from edge.actors.actor import Actor, Ending, await_start, describe_loss
 from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
@@ -56,7 +56,7 @@ from edge.control.stop_rules import StopRules
 from edge.episodes import sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
-from edge.errors import ActorLostError, ClockError
+from edge.errors import ClockError
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.start_count import StartCount
@@ -248,11 +248,8 @@ def _hear_actor(trial: Trial, result: EpisodeResult) -> bool:
         f" after {result.steps} steps, {result.interventions} of them the actor's"
     )
     if result.ending is Ending.LOST:
-        raise ActorLostError(
-            f"--actor={run_flags.ACTOR.value}",
-            "its device to stay",
-            "it is gone",
-        )
+        source = f"--actor={run_flags.ACTOR.value}"
+        raise describe_loss(trial.actor).make_error(source)
     return result.ending is not Ending.STOP or await_start(trial.actor)
 
 

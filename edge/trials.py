@@ -44,7 +44,7 @@ from edge import (
     word_flags,
 )
 from edge.actors import registry as actors
-from edge.actors.actor import EXPERT, Actor, Ending
+from edge.actors.actor import EXPERT, Actor, Ending, describe_loss
 from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.package_policy import open_policy
@@ -55,7 +55,6 @@ from edge.episodes import episode_id, sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording, Shared
-from edge.errors import ActorLostError
 from edge.ota import canary
 from edge.robots import machine_name, registry
 from edge.robots.clock import NS_PER_S, MonotonicClock
@@ -465,9 +464,7 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
     session.write_record()
     _say(f"trial {len(journal.record.trials)}: {_tell(trial)}")
     if result.ending is Ending.LOST:
-        raise ActorLostError(
-            f"--actor={_ACTOR.value}", "its device to stay", "it is gone"
-        )
+        raise describe_loss(session.actor).make_error(f"--actor={_ACTOR.value}")
     return not session.stop.is_requested()
 
 

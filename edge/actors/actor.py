@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edge.actors.told_moves import Told
+from edge.errors import ActorLostError
 from edge.robots.registry import EXPERT as EXPERT
 from edge.robots.robot import Observation, RobotSpec, Vector
 
@@ -90,6 +91,47 @@ class Actor(Protocol):
 
     def close(self) -> None:
         """Gives back the device, as it was before."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How people are told that whoever acts was lost.
+
+    Attributes:
+        gone: what is so, such as `the gamepad is gone`.
+        back: what lets a robot go on that has found them again.
+        expected: what a program expected that ends by the loss.
+        got: what it got.
+        remedy: what to do then.
+    """
+
+    gone: str
+    back: str
+    expected: str
+    got: str
+    remedy: str = ActorLostError.default_remedy
+
+    def make_error(self, source: str) -> ActorLostError:
+        """The error by which a program ends; `source` is the flag that names who."""
+        return ActorLostError(source, self.expected, self.got, self.remedy)
+
+
+_DEVICE: Final = Loss(
+    "the device of the actor is gone",
+    "the device of the actor is back; its key to take over lets the robot go on",
+    "its device to stay",
+    "it is gone",
+)
+
+
+def describe_loss(actor: Actor) -> Loss:
+    """The words of an actor that was lost: what it has as `loss`.
+
+    One of another package need not have any; then they are those of any device.
+    """
+    loss = getattr(actor, "loss", _DEVICE)
+    assert isinstance(loss, Loss)
+    return loss
 
 
 def await_start(actor: Actor) -> bool:

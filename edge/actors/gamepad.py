@@ -26,11 +26,12 @@ import numpy as np
 from edge.actors.actor import (
     HUMAN,
     Ending,
+    Loss,
     Signal,
     Stage,
     scale,
 )
-from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
+from edge.errors import ActorAbsentError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 
 DEVICE: Final = Path("/dev/input/js0")
@@ -74,6 +75,12 @@ LEGEND: Final = (
     "A: take over and hold still, or begin   B: hand back   X: stop at once   start:"
     " end: success   back: end: failure   Y: end: leave this one out",
 )
+LOSS: Final = Loss(
+    "the gamepad is gone",
+    "the gamepad is back; A lets the robot go on",
+    "the gamepad to stay connected",
+    "it is gone",
+)
 
 
 class Gamepad:
@@ -107,6 +114,11 @@ class Gamepad:
         """See `Actor.name`."""
         return HUMAN
 
+    @property
+    def loss(self) -> Loss:
+        """See `describe_loss`."""
+        return LOSS
+
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`: A begins, X ends the run."""
         if not self._asks:
@@ -118,7 +130,7 @@ class Gamepad:
             self._asks = False
             return _STOP not in pressed  # it counts whatever was pressed beside it
         if self._signal.ending is Ending.LOST:
-            raise ActorLostError(_SOURCE, "it to stay connected", "it is gone")
+            raise LOSS.make_error(_SOURCE)
         return None
 
     def reset(self, task: str) -> None:
@@ -198,7 +210,7 @@ class Gamepad:
             self._axes.clear()
             self._levers.clear()
             self._signal = Signal(takes_over=True, ending=Ending.LOST)
-            self._tell(f"the gamepad is gone ({e.strerror}): the robot holds still")
+            self._tell(f"{LOSS.gone} ({e.strerror}): the robot holds still")
             return []
         data = self._rest + raw
         whole = len(data) - len(data) % EVENT.size

@@ -12,6 +12,7 @@ from typing import Final
 from edge.actors.actor import (
     HUMAN,
     Ending,
+    Loss,
     Signal,
     Stage,
     scale,
@@ -27,12 +28,18 @@ from edge.actors.keys import (
     describe,
 )
 from edge.actors.terminal import Terminal
-from edge.errors import ActorLostError
 from edge.robots.robot import Observation, Vector
 
 DEFAULT_SPEED: Final = 0.5
 _STANDARD_INPUT: Final = 0
 _SOURCE: Final = "--actor=keyboard"
+LOSS: Final = Loss(
+    "the terminal is gone",
+    "the terminal is back; the space bar lets the robot go on",
+    "its terminal to stay open",
+    "it was closed",
+    "run it again in one that stays; the robot was held still",
+)
 
 
 class Keyboard:
@@ -71,6 +78,11 @@ class Keyboard:
         """See `Actor.name`."""
         return HUMAN
 
+    @property
+    def loss(self) -> Loss:
+        """See `describe_loss`."""
+        return LOSS
+
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`: the space bar begins, `x` ends the run."""
         if not self._asks:
@@ -84,7 +96,7 @@ class Keyboard:
             self._asks = False
             return Word.STOP not in heard  # it counts whatever was said beside it
         if self._signal.ending is Ending.LOST:
-            raise ActorLostError(_SOURCE, "its terminal to stay open", "it was closed")
+            raise LOSS.make_error(_SOURCE)
         return None
 
     def reset(self, task: str) -> None:
@@ -132,7 +144,7 @@ class Keyboard:
         except OSError as e:
             self._held.release()
             self._signal = Signal(takes_over=True, ending=Ending.LOST)
-            self._tell(f"the terminal is gone ({e.strerror}): the robot holds still")
+            self._tell(f"{LOSS.gone} ({e.strerror}): the robot holds still")
             return []
 
     def _hear(self, said: Move | Word) -> None:

@@ -18,11 +18,10 @@ from typing import Final
 
 import numpy as np
 
-from edge.actors.actor import Ending, Signal, Stage
+from edge.actors.actor import Ending, Loss, Signal, Stage
 from edge.actors.keyboard import Keyboard
 from edge.errors import (
     ActorAbsentError,
-    ActorLostError,
     ActorUnavailableError,
     RobotPortError,
     RobotUnavailableError,
@@ -45,6 +44,12 @@ LAID: Final = 8.0
 """How near to where it lay it is laid down again."""
 LAID_S: Final = 1.0
 """For how long it lies there before it hands back."""
+LOSS: Final = Loss(
+    "the leader arm is gone",
+    "the leader arm answers again; the space bar lets the robot go on",
+    "the servos of the leader arm to answer",
+    "they do not",
+)
 _STILL: Final = 0.5  # between two control steps
 _WHEELS: Final = "base: component 0 is forwards, 1 sideways, 2 turns"
 
@@ -114,10 +119,15 @@ class Leader:
         """See `Actor.name`."""
         return self._keyboard.name
 
+    @property
+    def loss(self) -> Loss:
+        """See `describe_loss`; the terminal may be gone, and not the arm."""
+        return LOSS if self._lost else self._keyboard.loss
+
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`: by key."""
         if self._lost:
-            raise ActorLostError(self._source, "its servos to answer", "they do not")
+            raise LOSS.make_error(self._source)
         return self._keyboard.may_begin(wait_s)
 
     def reset(self, task: str) -> None:
@@ -186,7 +196,7 @@ class Leader:
             self._pose = self._arm.read_positions()
         except RobotPortError as e:
             self._lost = True
-            self._tell(f"the leader is gone ({e.got}): the robot holds still")
+            self._tell(f"{LOSS.gone} ({e.got}): the robot holds still")
         return not self._lost
 
     def _is_laid_down(self) -> bool:

@@ -180,7 +180,7 @@ def test_leader_that_is_gone_holds_the_robot_and_ends_the_run(
     begin_s = time.monotonic()
     assert actor.signal() == Signal(takes_over=True, ending=Ending.LOST)
     assert time.monotonic() - begin_s < 1.0  # 0.16 on a machine with nothing else
-    assert desk.told[-1].startswith("the leader is gone")
+    assert desk.told[-1].startswith("the leader arm is gone")
     assert actor.signal().holds_still
     with pytest.raises(ActorLostError):
         actor.may_begin()

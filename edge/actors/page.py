@@ -3,7 +3,7 @@
 The page is another process, and tells what `told_moves.py` describes. While somebody
 has the robot in their hands it is theirs: it moves where their sticks point, and stands
 still when those are let go, or when nothing new has come for `HOLD_S`. After `LOST_S`
-they are gone, as a gamepad that was unplugged.
+they are lost, as a device that goes away.
 
 Nobody needs to have the page open while a package drives.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.actors.actor import HUMAN, Ending, Signal, Stage, scale
+from edge.actors.actor import HUMAN, Ending, Loss, Signal, Stage, scale
 from edge.actors.told_moves import HOLD_S, LOST_S, Told, Word
 from edge.errors import ActorUnavailableError
 from edge.robots.robot import Observation, Vector
@@ -29,6 +29,13 @@ _ENDINGS: Final = {
 LEGEND: Final = (
     "page: open `drive` on the operator's page and take over; sticks, or the keys of"
     " --actor=keyboard, move the robot"
+)
+LOSS: Final = Loss(
+    "nobody is at the page any more",
+    "whoever takes over on the page lets the robot go on",
+    "whoever took over on the page to stay there",
+    "nobody",
+    "run it again and keep the page open; the robot was held still",
 )
 
 
@@ -69,6 +76,11 @@ class Page:
         """See `Actor.name`."""
         return HUMAN
 
+    @property
+    def loss(self) -> Loss:
+        """See `describe_loss`."""
+        return LOSS
+
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`: to take over begins, stop ends the run."""
         if not self._asks:
@@ -101,7 +113,7 @@ class Page:
         if self._ending is None and gone and (self._is_asked or taken):
             self._ending = Ending.LOST
             self._last = None
-            self._tell("nobody is at the page any more: the robot holds still")
+            self._tell(f"{LOSS.gone}: the robot holds still")
         self._is_asked = False
         lost = self._ending is Ending.LOST
         return Signal(self._acts or lost, self._ending)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from edge.actors.actor import Ending, Signal, Stage
+from edge.actors.actor import Ending, Signal, Stage, describe_loss
 from edge.actors.page import Page
 from edge.actors.told_moves import HOLD_S, LOST_S, HeardMoves, Told
 from edge.errors import ActorUnavailableError
@@ -86,6 +86,13 @@ def test_silent_page_is_lost_after_a_while_and_stays_so() -> None:
     browser.say("", 1.0)
     assert page.signal().ending is Ending.LOST
     assert sum("nobody is at the page" in line for line in browser.told) == 1
+    told = describe_loss(page)
+    assert "page" in told.gone
+    assert "page" in told.back
+    assert "page" in str(told.make_error("--actor=page"))
+    assert not any(
+        "device" in words or "connect" in words for words in vars(told).values()
+    )
 
 
 def test_nobody_needs_to_be_there_while_the_package_drives() -> None:

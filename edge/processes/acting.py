@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from edge.actors.actor import HUMAN, Actor, Ending, Signal
+from edge.actors.actor import HUMAN, Actor, Ending, Signal, describe_loss
 from edge.actors.keys import WORDS, Word
 from edge.actors.told_moves import HeardMoves, Told
 from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
@@ -36,10 +36,6 @@ STOP_KEY: Final = next(key for key, word in WORDS.items() if word is Word.STOP)
 _AGAIN_S: Final = 2.0  # between two looks whether a device is back
 _LONGEST_S: Final = 30.0  # the same, for one that is lost again and again
 _HERE_S: Final = 1.0  # a device that is back stays for so long before anything moves
-_GONE: Final = "the device of the actor is gone"
-_BACK: Final = (
-    "the device of the actor is back; its key to take over lets the robot go on"
-)
 
 Tell = Callable[[str], None]
 
@@ -178,7 +174,7 @@ class Acting:
         if now_s - self._here_s < _HERE_S:
             return False
         self._actor.reset("")  # what was pressed before this counts for nothing
-        self._is_back, self.trouble = True, _BACK
+        self._is_back, self.trouble = True, describe_loss(self._actor).back
         lines, self._held_back = self._held_back or [], None
         for line in lines:
             self._say(line)
@@ -212,7 +208,8 @@ class Acting:
             self._pause_s = _AGAIN_S
         self._next_s = now_s + self._pause_s
         self._pause_s = min(2.0 * self._pause_s, _LONGEST_S)
-        self._is_back, self.trouble = False, _GONE
+        assert self._actor is not None  # it was opened
+        self._is_back, self.trouble = False, describe_loss(self._actor).gone
 
     def _say_trouble(self) -> None:
         if self.trouble != self._said:

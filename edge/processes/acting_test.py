@@ -147,9 +147,7 @@ def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
         desk.now_s += 0.2
         assert not acting.is_here()
     assert desk.opened - opened <= 25, "ten minutes, ever less often"
-    assert desk.told[told:] == [
-        "the robot holds still: the device of the actor is gone"
-    ]
+    assert desk.told[told:] == ["the robot holds still: the gamepad is gone"]
     desk.device.unlink()
     desk.is_dead = False
     desk.plug_in()
@@ -173,10 +171,8 @@ def test_robot_stays_still_after_its_device_is_back_until_the_person_takes_it(
         assert not acting.is_here()
         assert not acting.listen("reach")
         assert acting.may_begin() is None
-    line = (
-        "the robot holds still: the device of the actor is back; its key to take over"
-    )
-    assert sum(told.startswith(line) for told in desk.told) == 1
+    line = "the robot holds still: the gamepad is back; A lets the robot go on"
+    assert desk.told.count(line) == 1
     desk.press(A)
     assert acting.is_here()
     acting.reset("reach")

@@ -350,7 +350,7 @@ def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
     os.mkfifo(device)
     pad = os.open(device, os.O_RDWR)
     try:
-        desk.wait_until(lambda: "the actor is back" in str(desk.status.get("doing")))
+        desk.wait_until(lambda: "the gamepad is back" in str(desk.status.get("doing")))
         desk.wait_for_status(steps=0)
         os.write(pad, EVENT.pack(1, 1, 1, A))
         desk.wait_for_status(doing="drives")

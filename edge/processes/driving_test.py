@@ -117,9 +117,9 @@ def test_robot_that_hears_nothing_new_holds_still_and_then_ends_its_episode(
     assert 0.8 * wanted < still < 1.2 * wanted
     assert not steps_of(episode, "action")[acted[-1]].any()
     # Nobody moves it until somebody takes it again.
-    desk.wait_for_doing(browser, "holds still")
+    desk.wait_for_doing(browser, "holds still: nobody is at the page any more")
     count = len(list(desk.made.home.shared.glob("*.tfrecord")))
-    desk.wait_for(lambda: "is back" in browser.look()["doing"])
+    desk.wait_for_doing(browser, "whoever takes over on the page lets the robot go on")
     assert len(list(desk.made.home.shared.glob("*.tfrecord"))) == count
     browser.take_over()
     desk.drive(browser, until=lambda: "human has taken" in browser.look()["doing"])
@@ -240,7 +240,7 @@ def test_page_that_is_killed_while_somebody_drives_leaves_the_robot_still(
     desk.wait_for(lambda: desk.find_shown() != before)
     assert desk.find("control") == control
     again = desk.pair()
-    desk.wait_for(lambda: "is back" in again.look()["doing"])
+    desk.wait_for_doing(again, "whoever takes over on the page lets the robot go on")
     again.take_over()
     desk.drive(again, until=lambda: "human has taken over" in again.look()["doing"])
 

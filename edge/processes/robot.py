@@ -39,9 +39,10 @@ from absl import app, flags
 from base import command_line, path_flags, text_forms
 from base.errors import one_line
 from edge import actor_flags, sense_flags, word_flags
+from edge.actors import keyboard
 from edge.actors.registry import uses_keys
 from edge.actors.terminal import Terminal
-from edge.errors import ActorLostError, ReplayError
+from edge.errors import ReplayError
 from edge.loops.mode import Mode
 from edge.ota import fetch
 from edge.processes import control_flags, page_flags, process, robot_flags
@@ -322,10 +323,7 @@ class _Supervisor:
             return self._terminal.read()
         except OSError as e:
             if uses_keys(ACTOR.value):
-                who = f"--actor={ACTOR.value}"
-                raise ActorLostError(
-                    who, "its terminal to stay open", "it was closed"
-                ) from e
+                raise keyboard.LOSS.make_error(f"--actor={ACTOR.value}") from e
             self._terminal = None
             return b""
 

@@ -147,8 +147,8 @@ class Turns:
         self._stop(_OUTSIDE)
         return (
             f"the robot holds still: {MOST_IN_A_ROW} episodes in a row ended outside "
-            "its workspace; key d at its terminal, //edge:tell, A of a gamepad or a "
-            "restart of its service lets it go on"
+            "its workspace; key d at its terminal, //edge:tell, A of a gamepad, to "
+            "take over on its page or a restart of its service lets it go on"
         )
 
     def describe(self) -> str:
