@@ -15,11 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from base import durable_file, file_lock
-from base.errors import DiskError
 from edge.actors.told_moves import HeardMoves, Told
-from edge.errors import AlreadyRunningError, MailboxError
-from edge.processes.mailbox import Mailbox, make_run_folder
+from edge.errors import MailboxError
+from edge.processes.mailbox import Mailbox, take_name
 from edge.processes.process import PAGE, STATUS_PERIOD_S
 from edge.robots.robot import RobotSpec
 
@@ -44,7 +42,13 @@ class PageMoves:
         self._heard = HeardMoves()
         self._told = {"robot": robot, "task": spec.task, "axes": spec.action_size}
         self._shown_s = -STATUS_PERIOD_S
-        self._lock = _take_lock(home)
+        self._lock = take_name(
+            home,
+            _CONTROL,
+            "--actor_page to name a folder of its own",
+            "that of a robot that runs",
+            "let the page act there: //edge:robot -- --actor=page",
+        )
         try:
             self._mailbox = Mailbox(home, _CONTROL)
         except MailboxError:
@@ -71,22 +75,3 @@ class PageMoves:
         """See `MoveSource.close`."""
         self._mailbox.close()
         os.close(self._lock)
-
-
-def _take_lock(home: Path) -> int:
-    path = make_run_folder(home) / f"{_CONTROL}.lock"
-    try:
-        durable_file.make_way(path)
-        descriptor = file_lock.open_file(path)
-    except (DiskError, OSError) as e:
-        got = e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__
-        raise MailboxError(path, "a folder to write to", got) from e
-    if not file_lock.try_take(descriptor):
-        os.close(descriptor)
-        raise AlreadyRunningError(
-            path,
-            "--actor_page to name a folder of its own",
-            "that of a robot that runs",
-            "let the page act there: //edge:robot -- --actor=page",
-        )
-    return descriptor

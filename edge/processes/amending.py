@@ -15,13 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from base import durable_file, file_lock
+from base import durable_file
 from edge.episodes import own_episodes
 from edge.episodes.own_episodes import Change, Copy, FindKey, OwnEpisodes
-from edge.errors import AlreadyRunningError, AmendError
+from edge.errors import AmendError
 from edge.loops import memory_copies
 from edge.processes.home import Home
-from edge.processes.mailbox import make_run_folder
+from edge.processes.mailbox import take_name
 from rlds.episode import Episode
 from rlds.sidecar import Consent
 
@@ -165,16 +165,14 @@ def open_amending(
 
 @contextlib.contextmanager
 def _take_lock(home: Path, name: str) -> Iterator[None]:
-    path = make_run_folder(home) / f"{name}.lock"
-    descriptor = file_lock.open_file(path)
+    descriptor = take_name(
+        home,
+        name,
+        f"a robot whose {name} process does not run",
+        "one that does",
+        "stop the robot, or wait until it has ended",
+    )
     try:
-        if not file_lock.try_take(descriptor):
-            raise AlreadyRunningError(
-                path,
-                f"a robot whose {name} process does not run",
-                "one that does",
-                "stop the robot, or wait until it has ended",
-            )
         yield
     finally:
         os.close(descriptor)

@@ -45,7 +45,7 @@ from edge.episodes.deciding import Deciding
 from edge.errors import ConsentError
 from edge.processes import amend_flags
 from edge.processes.amending import Place
-from edge.processes.mailbox import RUN, Outbox
+from edge.processes.mailbox import Outbox, lock_path
 from edge.robots.clock import MonotonicClock, require_right
 from edge.runtime_version import RUNTIME_DATE
 from rlds.consent_record import Decision
@@ -250,7 +250,7 @@ def _hold(place: Place) -> Iterator[Deciding | None]:
 
 def _lock_recorder(stack: contextlib.ExitStack, home: Path) -> bool:
     """Keeps a recorder from starting; False if one runs."""
-    path = home / RUN / "record.lock"
+    path = lock_path(home, "record")
     if not path.exists():
         return True
     descriptor = file_lock.open_file(path)

@@ -41,10 +41,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from base import canonical_json, durable_file, plain_file
+from base import canonical_json, durable_file, file_lock, plain_file
 from base.errors import ContinuonError, DiskError
 from base.json_fields import Fields, decode
-from edge.errors import MailboxError
+from edge.errors import AlreadyRunningError, MailboxError
 
 RUN: Final = "run"
 """Folder of a home that holds nothing that must last: sockets, ring, locks."""
@@ -128,6 +128,48 @@ def make_run_folder(home: Path) -> Path:
             remedy = f"move it away, or {MailboxError.default_remedy}"
         raise MailboxError(path, "a folder", got, remedy) from e
     return folder
+
+
+def lock_path(home: Path, name: str) -> Path:
+    """The file that whoever has the name of a process has locked."""
+    return home / RUN / f"{name}.lock"
+
+
+def take_name(
+    home: Path,
+    name: str,
+    expected: str,
+    got: str,
+    remedy: str = AlreadyRunningError.default_remedy,
+) -> int:
+    """Takes the name of a process, which nobody else has until the lock is closed.
+
+    Args:
+        home: the robot's folder; `home/run` is made when absent.
+        name: of the process.
+        expected: what to say if somebody has the name.
+        got: what to say of whoever has it.
+        remedy: what to do then.
+
+    Returns:
+        The open lock; who closes it, or ends, gives the name back.
+
+    Raises:
+        AlreadyRunningError: somebody has the name.
+        MailboxError: `home/run` is something else, or cannot be written.
+    """
+    make_run_folder(home)
+    path = lock_path(home, name)
+    try:
+        durable_file.make_way(path)
+        descriptor = file_lock.open_file(path)
+    except (DiskError, OSError) as e:
+        why = e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__
+        raise MailboxError(path, "a folder to write to", why) from e
+    if not file_lock.try_take(descriptor):
+        os.close(descriptor)
+        raise AlreadyRunningError(path, expected, got, remedy)
+    return descriptor
 
 
 class Mailbox:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import MailboxError
+from edge.errors import AlreadyRunningError, MailboxError
 from edge.processes import mailbox, moves_outbox, process
 from edge.processes.mailbox import LIMIT_BYTES, Mailbox, Message, Outbox
 
@@ -159,6 +159,23 @@ def test_home_with_a_long_path_has_mailboxes_too(tmp_path: Path) -> None:
     with Mailbox(home, "robot") as robot:
         assert robot.send("robot", "status", {})
         assert len(robot.receive()) == 1
+
+
+def test_name_is_one_programs_until_it_gives_it_back(tmp_path: Path) -> None:
+    held = mailbox.take_name(tmp_path, "control", "nobody", "a robot")
+    with pytest.raises(AlreadyRunningError, match="expected nobody, got a robot; go"):
+        mailbox.take_name(tmp_path, "control", "nobody", "a robot", "go away")
+    os.close(mailbox.take_name(tmp_path, "record", "nobody", "a robot"))
+    os.close(held)
+    os.close(mailbox.take_name(tmp_path, "control", "nobody", "a robot"))
+    assert mailbox.lock_path(tmp_path, "control").is_file()
+
+
+def test_name_that_no_folder_can_hold_is_one_line(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file")
+    with pytest.raises(MailboxError, match="home: expected a folder, got a file"):
+        mailbox.take_name(home, "control", "nobody", "a robot")
 
 
 def test_home_that_is_a_file_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -26,10 +26,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from base import durable_file, file_lock
-from base.errors import DiskError, printable
-from edge.errors import AlreadyRunningError, MailboxError, RunFolderError
-from edge.processes.mailbox import Mailbox, Message, identify, make_run_folder
+from base.errors import printable
+from edge.errors import RunFolderError
+from edge.processes.mailbox import Mailbox, Message, identify, lock_path, take_name
 from edge.stop_signal import StopSignal, end_with_parent
 
 STATUS_PERIOD_S: Final = 0.5
@@ -152,22 +151,13 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
         RunFolderError: at the end, if it ended because it was lost to the others.
     """
     _end_with_supervisor()
-    path = make_run_folder(home) / f"{name}.lock"
+    wanted = f"no other {name} process of this robot"
+    descriptor = take_name(home, name, wanted, "one that runs")
     try:
-        durable_file.make_way(path)
-        descriptor = file_lock.open_file(path)
-    except (DiskError, OSError) as e:
-        got = e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__
-        raise MailboxError(path, "a folder to write to", got) from e
-    try:
-        if not file_lock.try_take(descriptor):
-            raise AlreadyRunningError(
-                path, f"no other {name} process of this robot", "one that runs"
-            )
         with Mailbox(home, name) as mailbox:
             me = Process(home, name, mailbox)
             found = os.fstat(descriptor)
-            me.keep(path, (found.st_dev, found.st_ino))
+            me.keep(lock_path(home, name), (found.st_dev, found.st_ino))
             yield me
             me.check_kept()
     finally:
