@@ -22,6 +22,7 @@ from edge.runtime_version import RUNTIME_VERSION
 from edge.testing import at_terminal, process_tree, ring_steps, tiny_learning
 from edge.testing import tiny_package as packages
 from edge.testing.at_terminal import AtTerminal
+from edge.testing.no_budgets import NEVER_TOO_BUSY
 from edge.testing.tiny_learning import ROBOT_ID
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
@@ -66,9 +67,7 @@ class Robot:
             f"--robot_id={ROBOT_ID}",
             "--actor=keyboard",
             # Another program of this machine may keep the cores busy meanwhile.
-            "--learning_load=1000",
-            "--learning_temperature_c=1000",
-            "--learning_battery_percent=0",
+            *NEVER_TOO_BUSY,
         )
 
     def episodes(self) -> list[Episode]:

@@ -8,14 +8,14 @@ from typing import Any, Final
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, processes
 from edge.testing.learning_home import LearningHome
+from edge.testing.no_budgets import NEVER_TOO_BUSY
 from edge.testing.tiny_learning import ROBOT_ID
 
 MODULE: Final = "edge.processes.learn"
 # Another program of this machine may keep the cores busy while the tests run.
 FLAGS: Final = (
     f"--robot_id={ROBOT_ID}",
-    "--learning_load=1000",
-    "--learning_temperature_c=1000",
+    *NEVER_TOO_BUSY,
 )
 
 Fields = dict[str, Any]

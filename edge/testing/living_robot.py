@@ -13,6 +13,7 @@ from typing import Final
 from edge.processes.home import Home
 from edge.testing import process_tree, processes, tiny_learning, tiny_package
 from edge.testing.at_terminal import AtTerminal
+from edge.testing.no_budgets import NO_BUDGETS
 from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
 from edge.testing.tiny_package import Publisher
 from edge.testing.whole_home import WholeHome
@@ -25,13 +26,7 @@ _SHOWN: Final = 8  # episodes that somebody shows before a night
 _LONGEST_NIGHT_S: Final = 600.0  # a learner gives way to whatever else runs
 
 _FAST_DAYS: Final = (
-    "--learning_load=1000",
-    "--learning_temperature_c=1000",
-    "--learning_battery_percent=0",
-    "--learning_nights_per_day=100000",
-    "--learning_processor_s_per_day=1000000",
-    "--learning_wall_s_per_night=1000000",
-    "--learning_disk_mb_per_day=1000000",
+    *NO_BUDGETS,
     "--update_period_s=2",
     "--update_jitter_s=0",
     "--trial_episodes=2",

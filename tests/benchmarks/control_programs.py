@@ -23,18 +23,11 @@ from edge.processes.children import Family, Program
 from edge.processes.home import Home
 from edge.processes.mailbox import Mailbox
 from edge.processes.process import SUPERVISOR
+from edge.testing.no_budgets import NO_BUDGETS
 from edge.testing.tiny_package import Publisher
 from tests.benchmarks import process_usage
 
 _NAME: Final = "--robot_id=benchmark"
-_ENDLESS: Final = 1e9
-_BUDGETS: Final = (
-    f"--learning_wall_s_per_night={_ENDLESS}",
-    f"--learning_processor_s_per_day={_ENDLESS}",
-    f"--learning_disk_mb_per_day={_ENDLESS}",
-    "--learning_nights_per_day=1000000",
-    f"--learning_load={_ENDLESS}",
-)
 Sizes = tuple[int, int]
 _FIRST_PACKAGE_S: Final = 120.0
 _STOP_S: Final = 10.0
@@ -163,7 +156,7 @@ class Programs:
             self._round_s = 0.0
         with (self.home.run / "learner.log").open("a") as says:
             self._learner = _start(
-                "learn", "--once", *self._own, *self._keys, *_BUDGETS, says=says
+                "learn", "--once", *self._own, *self._keys, *NO_BUDGETS, says=says
             )
 
     @property

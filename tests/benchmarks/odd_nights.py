@@ -46,6 +46,7 @@ from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.ota.state_folder import StateFolder
 from edge.processes import robot_flags
 from edge.processes.home import Home
+from edge.testing.no_budgets import NO_BUDGETS
 from release.verification import IntactPackage, verify_integrity
 from rlds import example_codec, reader, tfrecord
 from tests.benchmarks import commands, measured_robot
@@ -78,16 +79,6 @@ _FULL_BYTES: Final = (0, 1000, 30_000, 300_000)
 _HUGE: Final = 1e30
 _SLACK: Final = 1.0001
 """A bound is held in f32."""
-_NO_BUDGET: Final = (
-    "--learning_load=1000",
-    "--learning_temperature_c=1000",
-    "--learning_battery_percent=0",
-    "--learning_nights_per_day=100000",
-    "--learning_processor_s_per_day=1000000",
-    "--learning_wall_s_per_night=1000000",
-    "--learning_disk_mb_per_day=1000000",
-    "--learner_threads=0",
-)
 
 
 class NightError(ContinuonError):
@@ -221,7 +212,7 @@ class OddRobot:
             [
                 *(sys.executable, "-P", "-m", module, f"--home={self._home.root}"),
                 *(*robot_flags.hand_on_keys(), *robot_flags.hand_on("robot_id")),
-                *("--once", *_NO_BUDGET),
+                *("--once", "--learner_threads=0", *NO_BUDGETS),
             ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.DEVNULL,
