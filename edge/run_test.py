@@ -4,9 +4,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge.testing import program_runs, tiny_package
+from edge.testing import program_runs, sensed_episode, tiny_package
 from edge.testing.program_runs import STEPS, channel_flags, check_refused, run
 from edge.testing.tiny_package import Publisher
 from release.channel import Rollout
@@ -150,6 +151,38 @@ def test_candidate_run_records_redacted_episodes_and_skips_them_when_repeated(
     more = run(*flags, "--episodes=3", "--consent")
     assert more.stdout.endswith(
         f"1 episode in {tmp_path / 'out'}, 2 were there already\n"
+    )
+
+
+def test_package_that_sees_and_hears_drives_a_recorded_episode(tmp_path: Path) -> None:
+    seen = sensed_episode.write(tmp_path, STEPS)
+    senses = sensed_episode.SENSES
+    tiny_package.write_package(tmp_path / "package", senses=senses)
+    actions = tmp_path / "actions.json"
+    done = run(
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{seen}",
+        "--pace=simulated",
+        f"--actions_json={actions}",
+    )
+    assert done.returncode == 0, done.stderr
+    expected = sensed_episode.compute_actions(STEPS)
+    (found,) = json.loads(actions.read_bytes())["episodes"]
+    np.testing.assert_allclose(found["actions"], expected, atol=1e-4)
+    assert "camera" not in done.stderr, "none is gone"
+    assert "microphone" not in done.stderr
+
+
+def test_package_that_sees_is_told_which_camera_a_recorded_episode_lacks(
+    tmp_path: Path, episode: Path
+) -> None:
+    senses = sensed_episode.SENSES
+    tiny_package.write_package(tmp_path / "package", senses=senses)
+    check_refused(
+        1,
+        f"cameras front, wrist, got none of replay:{episode}",
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{episode}",
     )
 
 

@@ -155,9 +155,10 @@ def _check_images(name: str, value: StepValues, count: int) -> tuple[bytes, ...]
     images = tuple(value)
     if len(images) != count:
         raise _malformed(name, f"{count} images", len(images))
-    for image in images:
+    for number, image in enumerate(images):
         if not isinstance(image, bytes) or not image.startswith(b"\xff\xd8"):
-            raise _malformed(name, "images encoded as JPEG", "something else")
+            got = "something else" if image else "nothing"
+            raise _malformed(name, "images encoded as JPEG", f"{got} at step {number}")
     return images
 
 

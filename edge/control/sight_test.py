@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.control import recorded
 from edge.control.sight import Eye, Sight, list_eyes
+from edge.robots import recorded
 from edge.robots.robot import Observation, Picture, Vector
 from release.package import TensorSpec
 from rlds import frames

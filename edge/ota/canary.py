@@ -20,8 +20,8 @@ import numpy as np
 
 from edge import raw_memory
 from edge.control.package_policy import PackagePolicy
-from edge.control.recorded import list_observations
 from edge.ota import errors
+from edge.robots.recorded import list_observations
 from edge.stop_signal import end_with_parent
 from release import canary as canary_format
 from release import package as package_format

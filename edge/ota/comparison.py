@@ -45,9 +45,9 @@ import numpy as np
 
 from base.errors import ContinuonError
 from edge.control.package_policy import PackagePolicy
-from edge.control.recorded import list_observations
 from edge.ota import errors
 from edge.robots.clock import NS_PER_S
+from edge.robots.recorded import list_observations
 from release import canary as canary_format
 from release import package as package_format
 from release.verification import IntactPackage

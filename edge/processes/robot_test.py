@@ -1,5 +1,6 @@
 """A whole robot on a desk: its processes live, die, come back and end together."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,10 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
-from edge.testing import process_tree, processes, ring_steps, robot_home
+from edge.robots import registry
+from edge.testing import (
+    process_tree,
+    processes,
+    ring_steps,
+    robot_home,
+    sensed_episode,
+)
 from edge.testing.robot_home import RobotHome
+from rlds import reader
+from rlds.spec import age_field, picture_field
 
 _LONGEST_S: Final = process_tree.LONGEST_S
 
@@ -172,6 +183,35 @@ def test_words_of_the_operator_are_handed_on_to_the_recorder(tmp_path: Path) -> 
         assert desk.end() == 0, desk.said()
     finally:
         desk.close()
+
+
+def test_package_that_sees_and_hears_drives_a_robot_that_replays_an_episode(
+    tmp_path: Path,
+) -> None:
+    steps = robot_home.STEPS
+    episode = sensed_episode.write(tmp_path, steps)
+    made = dataclasses.replace(robot_home.make(tmp_path), episode=episode)
+    robots = {"replay": registry.read_spec(f"replay:{episode}")}
+    made.install(1, robots, senses=sensed_episode.SENSES)
+    desk = Desk(made)
+    try:
+
+        def find() -> list[Path]:
+            raw = made.home.private.glob("*.tfrecord")
+            return [*raw, *made.home.memories.rglob("*.tfrecord")]
+
+        desk.wait_for(find)
+        found = reader.read_episode(find()[0])
+        assert desk.end() == 0, desk.said()
+    finally:
+        desk.close()
+    before = sensed_episode.make(steps)
+    assert found.spec.cameras == before.spec.cameras
+    for camera in found.spec.cameras:
+        for field in (picture_field(camera), age_field(camera)):
+            np.testing.assert_array_equal(found.steps[field], before.steps[field])
+    expected = np.clip(sensed_episode.compute_actions(steps, seed=1), -1.0, 1.0)
+    np.testing.assert_allclose(found.steps["action"], expected, atol=1e-4)
 
 
 def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """The folder of a robot that has a tiny package, and an episode to replay."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.ota import update
 from edge.ota.decide import Origin, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.processes.home import Home
+from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
 from edge.testing import program_runs, tiny_package
 from edge.testing.tiny_package import Publisher
@@ -49,10 +51,18 @@ class RobotHome:
             f"--robot=replay:{self.episode}",
         ]
 
-    def install(self, seed: int, **options: Any) -> str:
+    def install(
+        self,
+        seed: int,
+        robots: Mapping[str, RobotSpec] = tiny_package.ROBOTS,
+        **options: Any,
+    ) -> str:
         """Publishes a package and activates it, as the updater does.
 
-        `options` are those of `tiny_package.write_package`.
+        Args:
+            seed: of the package.
+            robots: that it must fit.
+            options: those of `tiny_package.write_package`.
         """
         now = datetime.now(UTC)
         digest = self.publisher.release(seed, now=now, **options)
@@ -61,7 +71,7 @@ class RobotHome:
             self.publisher.channel_uri,
             self.publisher.trusted,
             RobotRuntime("sim-00", RUNTIME_VERSION),
-            tiny_package.ROBOTS,
+            robots,
             now,
         )
         return digest

@@ -4,10 +4,12 @@ The keys are made inside the test and never leave it.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -143,6 +145,7 @@ def write_package(
     learning: Mapping[str, object] | None = None,
     learning_functions: Mapping[str, tuple[bytes, Mapping[str, object]]] | None = None,
     fast: bool | bytes = False,
+    senses: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> str:
     """Writes an unsigned package and returns its digest.
 
@@ -168,8 +171,19 @@ def write_package(
         learning_functions: content and signature of the functions that it calls.
         fast: whether it has a fast loop for control and no other one, or the content of
             the function that control runs.
+        senses: shapes of the pictures and the sound that it reads, by their names, as
+            in `robot.observation`.
     """
-    step = TinyStep(state_size, action_size, len(tasks), seed)
+    sizes = {name: math.prod(shape) for name, shape in senses.items()}
+    sound_size = sizes.pop("audio_mel", 0)
+    step = TinyStep(
+        state_size,
+        action_size,
+        len(tasks),
+        seed,
+        sound_size=sound_size,
+        image_size=sum(sizes.values()),
+    )
     functions = folder / "functions"
     functions.mkdir(parents=True)
     (functions / "step.tflite").write_bytes(step_bytes or tiny_step.build(step))
@@ -222,7 +236,13 @@ def write_package(
         target=target,
         robot={
             "robot_model": robot_model,
-            "observation": {"state": {"shape": [state_size], "dtype": "float32"}},
+            "observation": {
+                name: {
+                    "shape": [*shape],
+                    "dtype": "uint8" if len(shape) == 3 else "float32",
+                }
+                for name, shape in {"state": [state_size], **senses}.items()
+            },
             "action": {
                 "shape": [action_size],
                 "dtype": "float32",

@@ -1,11 +1,11 @@
 """A control step small enough to write by hand, for tests.
 
     corrected        = observation_state + surface_calibration
-    action           = W corrected + U task + V carry + surface_head + S sound
+    action           = W corrected + U task + V carry + surface_head + S sound + I image
     next_observation = corrected
     carry            = DECAY * carry + corrected + surface_skill_memory
 
-W, U, V and S are drawn from a seed, so that two builds give the same bytes.
+W, U, V, S and I are drawn from a seed, so that two builds give the same bytes.
 `expected_step` computes the same with NumPy.
 """
 
@@ -26,7 +26,8 @@ SURFACE_PREFIX: Final = "surface_"
 class TinyStep:
     """Sizes and seed of a tiny step; `carry` has the size of the state.
 
-    With `sound_size` the step also has an input for sound.
+    With `sound_size` the step also has an input for sound, and with `image_size` one
+    for the frames of cameras.
     """
 
     state_size: int
@@ -35,6 +36,7 @@ class TinyStep:
     seed: int = 0
     gain: float = 0.1
     sound_size: int = 0
+    image_size: int = 0
 
     def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns W [A N], U [A K] and V [A N]."""
@@ -51,6 +53,12 @@ class TinyStep:
         random = np.random.default_rng(self.seed + 2)
         drawn = random.standard_normal((self.action_size, self.sound_size))
         return (self.gain * drawn).astype(np.float32)
+
+    def image_matrix(self) -> np.ndarray:
+        """Returns I [A P], for pixels from 0 to 255."""
+        random = np.random.default_rng(self.seed + 3)
+        drawn = random.standard_normal((self.action_size, self.image_size))
+        return (self.gain / 255.0 * drawn).astype(np.float32)
 
     def surfaces(self) -> dict[str, np.ndarray]:
         """Returns the initial surfaces by input name."""
@@ -72,6 +80,7 @@ def expected_step(
     task: np.ndarray,
     carry: np.ndarray,
     sound: np.ndarray | None = None,
+    image: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Computes (action, next_observation, carry) without LiteRT."""
     w, u, v = step.matrices()
@@ -80,6 +89,8 @@ def expected_step(
     action = w @ corrected + u @ task + v @ carry + surfaces["surface_head"]
     if sound is not None:
         action = action + step.sound_matrix() @ sound
+    if image is not None:
+        action = action + step.image_matrix() @ image
     return (
         action,
         corrected,
@@ -107,6 +118,9 @@ def build(step: TinyStep) -> bytes:
     if step.sound_size:
         sound = graph.input("observation_audio_mel", step.sound_size)
         action = graph.add(action, graph.product(step.sound_matrix(), sound), a)
+    if step.image_size:
+        image = graph.input("observation_image", step.image_size)
+        action = graph.add(action, graph.product(step.image_matrix(), image), a)
     kept = graph.multiply(carry, graph.constant(np.full(n, DECAY, np.float32)), n)
     next_carry = graph.add(kept, graph.add(corrected, memory, n), n)
     outputs = {
