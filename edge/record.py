@@ -45,7 +45,8 @@ from edge.actors.actor import EXPERT, Actor, Ending, await_start, describe_loss
 from edge.control import loop, site_rules
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
-from edge.episodes import episode_id, robot_key, sharing, terms
+from edge.episodes import episode_id, robot_key, terms
+from edge.episodes.open_recording import open_recording
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording
@@ -280,7 +281,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
             durable_file.write(Path(_ENROL.value), public)
         return key
 
-    with sharing.open_recording(
+    with open_recording(
         output=Path(_OUTPUT.value),
         private=_private_folder(),
         robot=robot.spec,

@@ -53,7 +53,8 @@ from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
 from edge.control.safety import config_for
 from edge.control.stop_rules import StopRules
-from edge.episodes import sharing, terms
+from edge.episodes import terms
+from edge.episodes.open_recording import open_recording
 from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
 from edge.errors import ClockError
@@ -260,7 +261,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
     # A package that does not fit is refused before folders and a key are made.
     driver.policy_for(first.robot_name, robot.spec)
     spool_flags.say_if_plain(robot.spec.simulated, _say)
-    with sharing.open_recording(
+    with open_recording(
         output=Path(run_flags.RECORD_DIR.value or ""),
         private=_private_folder() or Path(),
         robot=robot.spec,

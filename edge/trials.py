@@ -51,7 +51,8 @@ from edge.control.package_policy import open_policy
 from edge.control.policy_source import Driver, make_package_driver
 from edge.control.safety import DEFAULT_MAX_STEPS
 from edge.control.stop_rules import StopRules
-from edge.episodes import episode_id, sharing, terms
+from edge.episodes import episode_id, terms
+from edge.episodes.open_recording import open_recording
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording, Shared
@@ -313,7 +314,7 @@ def _plan(robot: Robot, packages: Mapping[str, IntactPackage]) -> TrialsRecord:
 def _open_folders(
     robot: Robot, open_key: Callable[[], RobotKey]
 ) -> Iterator[Recording]:
-    with sharing.open_recording(
+    with open_recording(
         output=Path(_OUTPUT.value, "episodes"),
         private=_private_folder(),
         robot=robot.spec,

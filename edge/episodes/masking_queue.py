@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from base.errors import one_line
-from edge.episodes.sharing import Copy, Recording, Shared
+from edge.episodes.shared_copy import Copy
+from edge.episodes.sharing import Recording, Shared
 
 LIMIT_BYTES: Final = 1 << 30
 """Of raw episodes that wait: 35 minutes of two cameras of 320x240 at 20 Hz."""

@@ -7,7 +7,6 @@ the next begins: a crash at any instant leaves the raw episode, the shared one, 
 and `recover` finishes the work under the terms that the episode began with.
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base import durable_file
-from base.digest import sha256_bytes
 from base.errors import (
     ContinuonError,
     DiskError,
@@ -25,10 +23,11 @@ from base.errors import (
 )
 from edge.episodes import consents, recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
-from edge.episodes.episode_id import Held, make_random_id
+from edge.episodes.episode_id import Held
 from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.robot_key import RobotKey
+from edge.episodes.shared_copy import Copy, describe, find_drawer
 from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
@@ -41,11 +40,9 @@ from edge.errors import (
 )
 from edge.redact import masker, redactor, transforms
 from edge.redact.masker import Masker
-from edge.robots.clock import NS_PER_S, Clock, MonotonicClock, require_right
+from edge.robots.clock import NS_PER_S, Clock
 from edge.robots.robot import RobotSpec
-from edge.runtime_version import RUNTIME_DATE
 from rlds import (
-    drawn_pictures,
     example_codec,
     journal,
     reader,
@@ -56,7 +53,7 @@ from rlds import (
     tfrecord,
 )
 from rlds.closed_episode import EPISODE_SUFFIX, ClosedEpisode
-from rlds.episode import Episode, EpisodeMetadata
+from rlds.episode import Episode
 from rlds.errors import (
     CorruptRecordError,
     DamagedJournalError,
@@ -67,19 +64,15 @@ from rlds.errors import (
     SealedError,
 )
 from rlds.recovery import RECOVERED_TAG
-from rlds.redaction_record import RedactionRecord
-from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import LEFT_OUT_TAG, SCHEMA_VERSION, EpisodeSpec
+from rlds.sidecar import Consent
+from rlds.spec import LEFT_OUT_TAG, EpisodeSpec
 from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
 MOST_ASIDE = 64
 """Files that one recovery sets aside, each with a line and a sync of the folder."""
-_ROBOTS_CLOCK = "the robot's clock"
-_MACHINE = MonotonicClock()
-
-OpenMasker = Callable[[Callable[[str], None]], Masker | None]
+ROBOTS_CLOCK = "the robot's clock"
 
 _SUFFIXES = (EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
 # What reading a damaged, foreign or oversized episode raises.
@@ -104,29 +97,6 @@ class Shared:
     episode_id: str
     path: Path
     num_steps: int
-
-
-@dataclass(frozen=True)
-class Copy:
-    """The copy of a raw episode that may leave, not yet in the shared folder.
-
-    Attributes:
-        path: the raw episode.
-        name: of the episode.
-        num_steps: number of its steps.
-        described: its sidecar, not yet signed.
-        framed: the content of its file.
-        key: the key of its month, which signs it.
-        words: those of the operator that may be in it.
-    """
-
-    path: Path
-    name: str
-    num_steps: int
-    described: Sidecar
-    framed: bytes
-    key: RobotKey
-    words: frozenset[str]
 
 
 class Recording:
@@ -231,10 +201,10 @@ class Recording:
         )
         redacted_form.check_open_fields(metadata)
         sidecar_statements.check_date(
-            metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
+            metadata.start_time, self._now(), ROBOTS_CLOCK, "a day"
         )
         spec = episode_spec(robot, provenance)
-        leave = self._masker is not None or bool(_find_drawer(spec, metadata, drawn))
+        leave = self._masker is not None or bool(find_drawer(spec, metadata, drawn))
         self._directory.check_spec(redactor.shared_spec(spec, leave))
         terms = replace(self._terms, drawn=drawn)
 
@@ -436,7 +406,7 @@ class Recording:
         terms = self._read_terms(raw)
         self._require_own(name, terms)
         chosen = self._masker
-        drawn_by = _find_drawer(raw.spec, raw.metadata, terms.drawn)
+        drawn_by = find_drawer(raw.spec, raw.metadata, terms.drawn)
         leave = chosen is not None or bool(drawn_by)
         dropped = ", ".join(redactor.find_dropped(raw.spec, leave))
         if dropped:
@@ -450,7 +420,7 @@ class Recording:
         consent = terms.consent
         if consent.granted and LEFT_OUT_TAG in raw.metadata.tags:
             consent = episode_terms.operator_consent(False, self._machine.unix_ns())
-        described = _describe(redacted, record, framed, consent)
+        described = describe(redacted, record, framed, consent)
         sidecar_statements.check_statements(
             described, redacted, framed, self._now(), terms.words
         )
@@ -518,138 +488,3 @@ class Recording:
 
     def _sidecar_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
-
-
-def _find_drawer(
-    spec: EpisodeSpec, metadata: EpisodeMetadata, drawn: frozenset[str]
-) -> str:
-    """Returns the simulator that draws every picture of an episode; "" if none does.
-
-    Args:
-        spec: fields of the raw episode.
-        metadata: of the raw episode.
-        drawn: cameras of which the robot that recorded it was found to draw each.
-    """
-    if set(spec.cameras) != drawn:
-        return ""
-    return drawn_pictures.find_simulator(spec, metadata)
-
-
-def _describe(
-    episode: Episode, record: RedactionRecord, framed: bytes, consent: Consent
-) -> Sidecar:
-    """Makes the sidecar of a redacted episode, not yet signed."""
-    metadata = episode.metadata
-    violations = sidecar_statements.count_violations(episode)
-    return Sidecar(
-        schema_version=SCHEMA_VERSION,
-        episode_id=metadata.episode_id,
-        sha256=sha256_bytes(framed),
-        size_bytes=len(framed),
-        num_steps=episode.num_steps,
-        robot_hash=metadata.robot_hash,
-        date=metadata.start_time[:10],
-        consent=consent,
-        safety=Safety(violations=violations, escalated=violations > 0),
-        privacy=record,
-        package_digest=metadata.package_digest,
-        delta_digest=metadata.delta_digest,
-        software=metadata.software_version,
-    )
-
-
-@contextlib.contextmanager
-def open_recording(
-    output: Path,
-    private: Path,
-    robot: RobotSpec,
-    robot_id: str,
-    open_key: Callable[[], RobotKey],
-    consent: Consent,
-    tell: Callable[[str], None],
-    passed: datetime = RUNTIME_DATE,
-    machine: Clock = _MACHINE,
-    hand_over: Callable[[Path], None] | None = None,
-    quota: SharedQuota | None = None,
-    words: frozenset[str] = frozenset(),
-    open_masker: OpenMasker = masker.open_masker,
-    drawn: frozenset[str] = frozenset(),
-) -> Iterator[Recording]:
-    """Makes the folders and locks them against other recordings.
-
-    Everything for which an episode of this robot could not be shared is looked at
-    before it moves, and a start that is refused leaves nothing: the key is made last.
-
-    Args:
-        output: folder of redacted episodes; may hold some already.
-        private: folder of raw episodes, mode 0700.
-        robot: the robot whose episodes are recorded first.
-        robot_id: the robot's name, which leaves it only as a keyed hash.
-        open_key: reads the robot's secrets, or makes them.
-        consent: whether the operator lets the episodes that begin now be uploaded;
-            recovered episodes keep their own consent.
-        tell: gets a line about each file that is set aside or cannot be shared.
-        passed: a time that is known to have passed, such as that of the newest channel.
-        machine: the machine's own clock, which tells what lies in the future.
-        hand_over: gets the file of each raw episode once it is shared, before it is
-            removed; after a crash it may get one again.
-        quota: keeps `output` within a size; None for no limit.
-        words: those of the operator that may leave in the episodes that begin now,
-            beside the closed list; recovered episodes keep their own.
-        open_masker: gives what masks the pictures of a robot with a camera; None, and
-            a line, where a detector is missing: then no picture leaves.
-        drawn: what `edge.robots.drawn_cameras` finds of that robot; it needs no masks.
-
-    Raises:
-        ClockError: the machine's clock is wrong.
-        DateError: the robot's clock, from which the consent has its hour, is.
-        FieldFormError: the robot's make, task or environment is not in the form in
-            which it may leave the robot.
-        OutputFolderError: another recording writes there, or other users can read
-            `private`.
-        DatasetFolderError: `output` holds episodes with other fields, or other files.
-        KeyFileError: as `open_key`; or the robot has too many words of its own.
-        RldsError, OSError: the folders cannot be made.
-    """
-    now = require_right(machine, passed)
-    sidecar_statements.check_date(consent.at, now, _ROBOTS_CLOCK, "a day")
-    name = make_random_id(machine.unix_ns())
-    nobody = Provenance("human")  # who acts is not known yet
-    metadata = begin_metadata(robot, robot_id, name, machine.unix_ns(), nobody)
-    redacted_form.check_open_fields(metadata)
-    for field in redactor.find_hidden(metadata, words):
-        tell(
-            f"the robot's {field} is shared as a hash, since it is not made of words"
-            " of rlds/known_words.py; a package that is trained on it fits no robot;"
-            " --share_words=WORD,WORD lets words of yours leave (docs/privacy.md)"
-        )
-    with recording_folders.hold(output, private) as keep:
-        durable_file.remove_leftovers(output)
-        durable_file.remove_leftovers(output / SPLIT)
-        durable_file.remove_leftovers(private)
-        spec = episode_spec(robot, nobody)
-        draws = bool(_find_drawer(spec, metadata, drawn))
-        chosen = open_masker(tell) if spec.picture_fields and not draws else None
-        shared = redactor.shared_spec(spec, draws or chosen is not None)
-        directory = TfdsDirectory(output, DATASET_NAME, shared, SPLIT)
-        for path in directory.set_aside:
-            tell(f"a file among the links of episodes is now {path}")
-        key = open_key()
-        robot_key.join_words(output, key.of_month(consent.at).keyid, words)
-        keep()
-        if quota is not None:  # it may be lower than before
-            quota.make_room(output, directory, 0)
-        yield Recording(
-            output,
-            private,
-            directory,
-            key,
-            robot_id,
-            consent,
-            tell,
-            machine,
-            hand_over,
-            quota,
-            words,
-            chosen,
-        )

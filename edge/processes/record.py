@@ -28,8 +28,9 @@ from absl import app, flags
 from base import command_line, durable_file
 from base.errors import ContinuonError, DiskError, reason
 from edge import raw_memory, simulated_or_real, word_flags
-from edge.episodes import amend, consents, labels, robot_key, sharing, terms
+from edge.episodes import amend, consents, labels, robot_key, terms
 from edge.episodes.deciding import Deciding
+from edge.episodes.open_recording import open_recording
 from edge.episodes.own_episodes import OwnEpisodes
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
@@ -261,7 +262,7 @@ def _open_folders(
     key_file = KEY_FILE.value
     if key_file is None and not robot.simulated:
         key_file = str(home.private / "robot.key")
-    with sharing.open_recording(
+    with open_recording(
         output=home.shared,
         private=home.private,
         robot=robot,

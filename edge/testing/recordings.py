@@ -8,11 +8,12 @@ import numpy as np
 
 from edge.control.control_step import ControlStep
 from edge.episodes import robot_key
+from edge.episodes.open_recording import open_recording
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.shared_quota import SharedQuota
-from edge.episodes.sharing import Recording, open_recording
+from edge.episodes.sharing import Recording
 from edge.episodes.terms import operator_consent
 from edge.redact.masker import Masker, open_masker
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339

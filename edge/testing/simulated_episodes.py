@@ -19,8 +19,8 @@ from edge.control.loop import EpisodeResult as EpisodeResult
 from edge.control.loop import Pace, run_episode
 from edge.control.safety import config_for
 from edge.episodes import robot_key
+from edge.episodes.open_recording import open_recording
 from edge.episodes.provenance import Provenance
-from edge.episodes.sharing import open_recording
 from edge.episodes.terms import operator_consent
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
