@@ -40,13 +40,14 @@ from edge import (
     sense_flags,
     simulated_or_real,
     trial_journal,
+    trial_outcome,
     trial_summary,
     word_flags,
 )
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT, Actor, Ending, describe_loss
 from edge.control import site_rules
-from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.control.loop import Pace, run_episode
 from edge.control.package_policy import open_policy
 from edge.control.policy_source import Driver, make_package_driver
 from edge.control.safety import DEFAULT_MAX_STEPS
@@ -69,9 +70,7 @@ from release import trials, verification
 from release.trials import Trial, TrialsRecord
 from release.trusted_keys import NAME_KEYRING, TrustedKeys
 from release.verification import IntactPackage
-from rlds import reader, recovery, spool_flags
-from rlds.recovery import RECOVERED_TAG
-from rlds.spec import StopRule
+from rlds import recovery, spool_flags
 
 _WAIT_S: Final = 0.2
 _HOW: Final = (
@@ -381,26 +380,10 @@ def _settle_unfinished(
         path = recovered[begun.episode_id].path
     trial = Trial(begun.pair, begun.arm, trials.BROKEN_OFF, 0, "", ())
     if path is not None:
-        trial = _read_outcome(begun, path)
+        trial = trial_outcome.read(begun, path)
     journal.end(trial)
-    _say(f"trial {len(journal.record.trials)} was interrupted: {_tell(trial)}")
-
-
-def _read_outcome(begun: Begun, path: Path) -> Trial:
-    episode = reader.read_episode(path)
-    metadata = episode.metadata
-    rule = next((r.value for r in StopRule if r.tag in metadata.tags), "")
-    outcome = trials.BROKEN_OFF
-    if RECOVERED_TAG not in metadata.tags:
-        if rule:
-            outcome = trials.STOPPED
-        elif metadata.success is not None and episode.steps["intervention"].any():
-            outcome = trials.HELPED
-        elif metadata.success is not None:
-            outcome = trials.SUCCESS if metadata.success else trials.FAILURE
-    return Trial(
-        begun.pair, begun.arm, outcome, episode.num_steps, rule, (sha256_file(path),)
-    )
+    number = len(journal.record.trials)
+    _say(f"trial {number} was interrupted: {trial_outcome.tell(trial)}")
 
 
 def _await_start(session: _Session, pair: int, arm: str) -> bool:
@@ -454,7 +437,7 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
         grants=session.real_time.grants,
         on_sense=lambda line, _: command_line.say(line),
     )
-    outcome, success = _judge(session, result)
+    outcome, success = trial_outcome.judge(result, lambda: _ask(session))
     shared = [
         session.folders.share(closed) for closed in recorder.close(success, result.tags)
     ]
@@ -463,31 +446,10 @@ def _try(session: _Session, pair: int, arm: str) -> bool:
     trial = Trial(pair, arm, outcome, result.steps, rule, digests)
     journal.end(trial)
     session.write_record()
-    _say(f"trial {len(journal.record.trials)}: {_tell(trial)}")
+    _say(f"trial {len(journal.record.trials)}: {trial_outcome.tell(trial)}")
     if result.ending is Ending.LOST:
         raise describe_loss(session.actor).make_error(f"--actor={_ACTOR.value}")
     return not session.stop.is_requested()
-
-
-def _judge(session: _Session, result: EpisodeResult) -> tuple[str, bool | None]:
-    """How a trial went, and what its episode says of its success."""
-    if result.ending is Ending.LOST or result.stopped:
-        return trials.BROKEN_OFF, None
-    if result.stop_rule is not None:
-        return trials.STOPPED, result.success
-    if result.ending is Ending.LEFT_OUT:
-        return trials.LEFT_OUT, None
-    if result.interventions:
-        return trials.HELPED, result.success
-    success = result.success
-    if success is None:
-        said = _ask(session)
-        if said in (None, Ending.LOST):
-            return trials.BROKEN_OFF, None
-        if said in (Ending.LEFT_OUT, Ending.STOP):
-            return trials.LEFT_OUT, None
-        success = said is Ending.SUCCESS
-    return trials.SUCCESS if success else trials.FAILURE, success
 
 
 def _ask(session: _Session) -> Ending | None:
@@ -510,12 +472,6 @@ def _say(text: str) -> None:
     except OSError:
         # Python flushes it once more at exit; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _tell(trial: Trial) -> str:
-    rule = f" by {trial.stop_rule}" if trial.stop_rule else ""
-    counts = "" if trial.counts else ", does not count and is made again"
-    return f"{trial.outcome}{rule} after {trial.steps} steps{counts}"
 
 
 if __name__ == "__main__":
