@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,8 +15,9 @@ from edge.errors import AlreadyRunningError
 from edge.page_moves import PageMoves
 from edge.processes import process, telling
 from edge.robots.simulated_point import SPEC
-from edge.testing import browser, process_tree, processes
+from edge.testing import browser, fork, process_tree, processes
 from edge.testing.browser import Browser
+from edge.testing.fork import Fork
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
 from rlds import reader
@@ -29,19 +29,10 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.home, self._log = folder / "home", folder / "log"
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[Fork] = []
 
-    def start(self, module: str, *flags: str) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            self._running.append(
-                subprocess.Popen(
-                    processes.command(module, *flags),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=processes.environment(),
-                )
-            )
+    def start(self, module: str, *flags: str) -> Fork:
+        self._running.append(fork.start(module, *flags, log=self._log))
         return self._running[-1]
 
     def said(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from base.testing import command
 from edge.ota.state_folder import StateFolder
-from edge.testing import processes, real_arm, tiny_package
+from edge.testing import fork, processes, real_arm, tiny_package
 from edge.testing.moving_arm import read_port
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
@@ -199,7 +199,7 @@ def test_arm_that_leaves_its_workspace_is_held_and_its_episode_says_so(
 def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -> None:
     publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
     publisher.release(0, now=datetime.now(UTC))
-    running = processes.start(
+    running = fork.start(
         "edge.testing.real_arm",
         "edge.run",
         ARM,
@@ -243,7 +243,7 @@ def test_arm_drives_before_its_clock_is_set_and_records_after_that(
     refused = run("edge.run", *flags, *recording)
     assert refused.returncode == 1
     assert "expected 2089-12-31T00:00:00Z or later, which has" in refused.stderr
-    running = processes.start(
+    running = fork.start(
         "edge.testing.real_arm",
         "edge.run",
         *flags,

@@ -16,7 +16,7 @@ from base.digest import sha256_bytes
 from edge import simulated_or_real  # noqa: F401 - heavy, and each run is a fork
 from edge.episodes import robot_key
 from edge.robots import registry
-from edge.testing import processes
+from edge.testing import fork, processes
 from rlds import reader, sidecar
 from rlds.episode import Episode
 from rlds.sidecar import Consent
@@ -278,7 +278,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """A recorder of the kitchen arm that was killed in its third episode."""
     folder = tmp_path_factory.mktemp("killed")
     out = folder / "out"
-    running = processes.start(
+    running = fork.start(
         "edge.record",
         f"--robot={REACH}",
         "--episodes=50",
@@ -360,7 +360,7 @@ def test_episode_of_a_killed_recorder_keeps_its_robot_and_its_consent(
 
 def test_two_recorders_cannot_share_a_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = processes.start(
+    first = fork.start(
         "edge.record",
         f"--robot={REACH}",
         "--episodes=50",

@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from base.digest import sha256_file
+from base.testing import command
 from edge.testing import at_terminal, processes, tiny_package
 from edge.testing.at_terminal import AtTerminal
 from edge.testing.tiny_package import Publisher
@@ -27,6 +28,7 @@ from rlds import reader
 from rlds.episode import Episode
 
 ARM = "--robot=real-arm:desk"
+command.import_what_it_imports("edge.trials")  # the program starts it by its name
 
 
 class Desk:
@@ -297,7 +299,7 @@ def test_other_flags_do_not_go_on_with_a_session(tmp_path: Path) -> None:
         assert running.finish() == 0, running.said
     before = (desk.output / "trials.jsonl").read_bytes()
     for more, what in (("--pairs=9", "planned_pairs 1, got 9"), ("--blind", "blind")):
-        done = processes.run(
+        done = processes.run_forked(
             "edge.testing.real_arm",
             *desk.signed("--max_steps=2000", "--pairs=1", more),
         )
@@ -319,7 +321,7 @@ def test_real_robot_is_not_driven_by_what_was_refused_or_nobody_signed(
 ) -> None:
     desk = Desk(tmp_path, verdict)
     flags = [f for f in desk.signed() if not leave_out or not f.startswith(leave_out)]
-    done = processes.run("edge.testing.real_arm", *flags)
+    done = processes.run_forked("edge.testing.real_arm", *flags)
     assert done.returncode == code, done.stderr
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1

@@ -131,7 +131,13 @@ def _forget(module: str) -> None:
             delattr(flags.FLAGS, flag.name)
 
 
-def start(command: str, *arguments: str, out: int, err: int) -> int:
+def start(
+    command: str,
+    *arguments: str,
+    out: int,
+    err: int,
+    before: Callable[[], object] = lambda: None,
+) -> int:
     """Starts a module as `run` does, without waiting for it.
 
     Args:
@@ -139,6 +145,7 @@ def start(command: str, *arguments: str, out: int, err: int) -> int:
         arguments: its arguments.
         out: descriptor that becomes its stdout.
         err: descriptor that becomes its stderr.
+        before: as for `run`.
 
     Returns:
         Id of its process, which the caller waits for.
@@ -148,7 +155,7 @@ def start(command: str, *arguments: str, out: int, err: int) -> int:
     if child == 0:
         os.dup2(out, 1)
         os.dup2(err, 2)
-        os._exit(_main(command, arguments, lambda: None))
+        os._exit(_main(command, arguments, before))
     return child
 
 
@@ -157,7 +164,7 @@ def _main(
 ) -> int:
     """Runs the command in the child and returns its exit code."""
     sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # as Python's own
     sys.argv = [str(command), *arguments]
     # The test's own warnings are errors; of this kind are those of others' packages.
     warnings.simplefilter("ignore", ImportWarning)

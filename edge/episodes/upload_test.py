@@ -16,7 +16,7 @@ from base.digest import sha256_bytes
 from base.store.store import LocalStore
 from base.testing import special_files
 from edge.episodes import robot_key, upload
-from edge.testing import processes, simulated_episodes
+from edge.testing import fork, processes, simulated_episodes
 from rlds import example_codec, reader, sidecar, tfrecord
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety
@@ -31,9 +31,17 @@ BESIDE = 60
 """Episodes that are recorded beside the uploader."""
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three episodes beside what the robot keeps of them."""
+    made = tmp_path_factory.mktemp("recorded")
+    simulated_episodes.make(made / "out", 3)
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    simulated_episodes.make(tmp_path / "out", 3)
+def folder(recorded: Path, tmp_path: Path) -> Path:
+    shutil.copytree(recorded, tmp_path, symlinks=True, dirs_exist_ok=True)
     return tmp_path / "out"
 
 
@@ -366,7 +374,7 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     names = simulated_episodes.make(folder, 30)
     store = store_at(tmp_path / "store")
-    running = processes.start(
+    running = fork.start(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
     )
     assert running.stdout is not None
@@ -414,9 +422,7 @@ def test_uploader_beside_a_recording_robot_stops_neither_and_loses_nothing(
 ) -> None:
     folder, store = tmp_path / "out", store_at(tmp_path / "store")
     folder.mkdir()
-    recording = processes.start(
-        "edge.testing.simulated_episodes", str(folder), str(BESIDE)
-    )
+    recording = fork.start("edge.testing.simulated_episodes", str(folder), str(BESIDE))
     assert recording.stdout is not None
     names, runs = [recording.stdout.readline().strip()], 0
     while recording.poll() is None or not runs:

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from base.testing import command
 from edge.episodes import consents
 from edge.episodes.consents import Wish
 from edge.processes.home import Home
-from edge.testing import process_tree, processes, simulated_episodes
+from edge.testing import fork, process_tree, simulated_episodes
+from edge.testing.fork import Fork
 from edge.testing.processes import read_tree
 from rlds.consent_record import Decision
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def recorder(home: Home) -> Iterator["subprocess.Popen[bytes]"]:
+def recorder(home: Home) -> Iterator[Fork]:
     """The recorder of the robot, which waits for a ring."""
     started = start_recorder(home)
     yield started
@@ -39,12 +39,9 @@ def recorder(home: Home) -> Iterator["subprocess.Popen[bytes]"]:
     started.wait()
 
 
-def start_recorder(home: Home) -> "subprocess.Popen[bytes]":
-    started = subprocess.Popen(
-        processes.command("edge.processes.record", f"--home={home.root}", ROBOT),
-        env=processes.environment(),
-        stderr=subprocess.DEVNULL,
-    )
+def start_recorder(home: Home) -> Fork:
+    log = home.root.with_name("log")
+    started = fork.start("edge.processes.record", f"--home={home.root}", ROBOT, log=log)
     process_tree.wait_until((home.run / "record.sock").exists, lambda: "no recorder")
     return started
 
@@ -155,7 +152,7 @@ def test_folder_of_a_recording_needs_no_home(home: Home) -> None:
 
 
 def test_recorder_that_runs_signs_what_is_said(
-    home: Home, recorder: "subprocess.Popen[bytes]", tmp_path: Path
+    home: Home, recorder: Fork, tmp_path: Path
 ) -> None:
     first, *_ = names(home)
     lines = say(home, "--all", "--says=grant")
@@ -169,7 +166,7 @@ def test_recorder_that_runs_signs_what_is_said(
 
 
 def test_refusal_holds_while_the_recorder_cannot_sign(
-    home: Home, recorder: "subprocess.Popen[bytes]", tmp_path: Path
+    home: Home, recorder: Fork, tmp_path: Path
 ) -> None:
     say(home, "--all", "--says=grant")
     recorder.send_signal(signal.SIGSTOP)
@@ -191,7 +188,7 @@ def test_refusal_holds_while_the_recorder_cannot_sign(
 
 
 def test_wish_that_cannot_be_signed_keeps_no_other_one(
-    home: Home, recorder: "subprocess.Popen[bytes]"
+    home: Home, recorder: Fork
 ) -> None:
     first, second, third = names(home)
     folder = home.shared / consents.WISHES

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from edge.testing import (
+    fork,
     process_tree,
     processes,
     recording_program,
@@ -31,18 +31,17 @@ SOUND = "observation/audio_mel"
 @contextmanager
 def run_robot(
     made: RobotHome, *flags: str, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[None]:
     """Runs a supervisor and its children, and ends it as Ctrl-C does."""
-    with (made.home.root / "log").open("wb") as log:
-        supervisor = subprocess.Popen(
-            processes.command("edge.processes.robot", *made.flags, *flags),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**processes.environment(), **environment},
-        )
+    supervisor = fork.start(
+        "edge.processes.robot",
+        *made.flags,
+        *flags,
+        log=made.home.root / "log",
+        before=lambda: os.environ.update(environment),
+    )
     try:
-        yield supervisor
+        yield
         supervisor.send_signal(signal.SIGINT)
         assert supervisor.wait(process_tree.LONGEST_S) == 0, said(made)
     finally:
@@ -156,15 +155,11 @@ def test_machine_without_a_recording_program_is_one_line_before_anything_is_star
     made = robot_home.make(tmp_path)
     tools = tmp_path / "tools"
     tools.mkdir()
-    # What starts Python here.
-    (tools / "readlink").symlink_to(str(shutil.which("readlink")))
-    done = subprocess.run(
-        processes.command("edge.processes.robot", *made.flags, "--microphone=alsa"),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**processes.environment(), "PATH": str(tools)},
-        timeout=process_tree.LONGEST_S,
+    done = processes.run_forked(
+        "edge.processes.robot",
+        *made.flags,
+        "--microphone=alsa",
+        before=lambda: os.environ.update({"PATH": str(tools)}),
     )
     assert done.returncode != 0
     assert done.stderr.count("\n") == 1

@@ -1,7 +1,6 @@
 """The control process of an arm whose motors go on by themselves leaves it still."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.processes.mailbox import Mailbox
-from edge.testing import process_tree, processes, ring_steps, robot_home
+from edge.testing import fork, process_tree, processes, ring_steps, robot_home
 from edge.testing.moving_arm import Command, read_port
 
 
@@ -21,16 +20,13 @@ class Arm:
         self.home = made.home.root
         self.port = folder / "port"
         self.log = folder / "log"
-        self.running = subprocess.Popen(
-            processes.command(
-                "edge.testing.real_arm",
-                "edge.processes.control",
-                *made.flags[:-1],
-                f"--robot=moving-arm:{self.port}",
-                *flags,
-            ),
-            stderr=self.log.open("a"),
-            env=processes.environment(),
+        self.running = fork.start(
+            "edge.testing.real_arm",
+            "edge.processes.control",
+            *made.flags[:-1],
+            f"--robot=moving-arm:{self.port}",
+            *flags,
+            log=self.log,
         )
 
     def end(self) -> None:
@@ -51,9 +47,9 @@ def test_episode_in_which_control_hung_is_recorded_with_its_reason(
     tmp_path: Path,
 ) -> None:
     made, port = robot_home.make(tmp_path), tmp_path / "port"
-    record = processes.start("edge.processes.record", made.flags[0], "--robot_id=arm-1")
+    record = fork.start("edge.processes.record", made.flags[0], "--robot_id=arm-1")
     try:
-        hung = processes.run(
+        hung = processes.run_forked(
             "edge.testing.real_arm",
             "edge.processes.control",
             *made.flags[:-1],

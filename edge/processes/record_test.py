@@ -14,7 +14,7 @@ from edge.processes import record
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots.simulated_point import SPEC
-from edge.testing import process_tree, processes, ring_steps
+from edge.testing import fork, process_tree, ring_steps
 from rlds import reader
 
 
@@ -45,7 +45,7 @@ def test_names_in_words_of_the_operator_are_shared_as_they_are(tmp_path: Path) -
     home.run.mkdir(parents=True)
     named = dataclasses.replace(SPEC, robot_model="frob-arm", task="frob the cup")
     sender = StepSender(home.ring, named)
-    running = processes.start(
+    running = fork.start(
         "edge.processes.record",
         f"--home={home.root}",
         "--robot_id=point-1",
@@ -69,7 +69,7 @@ def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(
     home = Home(tmp_path / "home")
     home.run.mkdir(parents=True)
     sender = StepSender(home.ring, SPEC)
-    running = processes.start(
+    running = fork.start(
         "edge.processes.record",
         f"--home={home.root}",
         "--robot_id=point-1",
@@ -98,7 +98,7 @@ def test_files_in_the_place_of_its_folders_are_set_aside_and_all_is_recorded(
     for folder in folders:
         folder.write_bytes(b"\n")
     sender = StepSender(home.ring, SPEC)
-    running = processes.start(
+    running = fork.start(
         "edge.processes.record", f"--home={home.root}", "--robot_id=point-1"
     )
     name = ring_steps.send_episode(sender, 20)

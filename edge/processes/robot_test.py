@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ import pytest
 
 from edge.robots import registry
 from edge.testing import (
+    fork,
     process_tree,
     processes,
     ring_steps,
@@ -35,14 +35,9 @@ class Desk:
     def __init__(self, made: RobotHome, *flags: str) -> None:
         self.made = made
         self.log = made.home.root / "log"
-        with self.log.open("wb") as log:
-            self.supervisor = subprocess.Popen(
-                processes.command("edge.processes.robot", *made.flags, *flags),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=processes.environment(),
-            )
+        self.supervisor = fork.start(
+            "edge.processes.robot", *made.flags, *flags, log=self.log
+        )
         self.children: set[int] = set()
 
     def said(self) -> str:
@@ -140,14 +135,13 @@ def test_what_no_restart_would_mend_is_one_line_before_anything_is_started(
     root = made.home.root
     (root / "channel").write_text('{"channel":"nightly","release_counter":1}')
     (root / "text").write_text("keyring")
-    desk = Desk(made, flag.format(home=root))
-    try:
-        assert desk.supervisor.wait(_LONGEST_S) == 2
-        assert said in desk.said()
-        assert desk.said().count("\n") == 1
-        assert not (made.home.root / "run").exists()
-    finally:
-        desk.close()
+    done = processes.run_forked(
+        "edge.processes.robot", *made.flags, flag.format(home=root)
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (made.home.root / "run").exists()
 
 
 def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
@@ -339,7 +333,7 @@ def test_what_is_wrong_from_the_start_is_one_line_and_starts_no_child(
     rules = tmp_path / "rules.json"
     rules.write_text('{"schema_version": 1, "stop_rules": {}}')
     given = [one.replace("RULES", str(rules)) for one in flags]
-    done = processes.run("edge.processes.robot", *made.flags, *given)
+    done = processes.run_forked("edge.processes.robot", *made.flags, *given)
     assert (done.returncode, done.stdout) == (code, "")
     lines = [one for one in done.stderr.splitlines() if one != "robot: stops"]
     assert len(lines) == 1, done.stderr

@@ -1,7 +1,6 @@
 """A recorder whose device has a key, gets one, loses it or has another one."""
 
 import dataclasses
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 from edge.episodes.step_ring import StepSender
 from edge.processes.home import Home
 from edge.robots.simulated_point import SPEC
-from edge.testing import process_tree, processes, ring_steps
+from edge.testing import fork, process_tree, ring_steps
+from edge.testing.fork import Fork
 from rlds import reader, recovery, sealing, spool_key
 
 STEPS = 20
@@ -26,16 +26,16 @@ class Spool:
         self.key, self.other = folder / "spool.key", folder / "other.key"
         self.sender = StepSender(self.home.ring, REAL)
 
-    def start(self, key: Path | None) -> "subprocess.Popen[str]":
+    def start(self, key: Path | None) -> Fork:
         flags = [] if key is None else [f"--spool_key={key}"]
-        return processes.start(
+        return fork.start(
             "edge.processes.record",
             f"--home={self.home.root}",
             "--robot_id=arm-in-a-kitchen",
             *flags,
         )
 
-    def end(self, running: "subprocess.Popen[str]") -> str:
+    def end(self, running: Fork) -> str:
         process_tree.wait_until(lambda: not self.sender.filled)
         running.terminate()
         said, _ = running.communicate(timeout=process_tree.LONGEST_S)

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,8 @@ from edge.loops.mode import Mode
 from edge.processes import last_word, mode_keeper, telling
 from edge.processes.mailbox import Mailbox
 from edge.processes.person_keys import PersonKeys
-from edge.testing import process_tree, processes, robot_home
+from edge.testing import fork, process_tree, robot_home
+from edge.testing.fork import Fork
 
 _TEXTS: Final = ("driving", "idle", "asleep", "demonstrating", "stopped")
 
@@ -110,18 +110,15 @@ class Service:
         self.systemd.bind(f"\0{self._address}")
         self.running = self._start()
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                processes.command(
-                    "edge.processes.control", *self.made.flags, *self._flags
-                ),
-                stderr=log,
-                env={
-                    **processes.environment(),
-                    "NOTIFY_SOCKET": f"@{self._address}",
-                },
-            )
+    def _start(self) -> Fork:
+        notify = {"NOTIFY_SOCKET": f"@{self._address}"}
+        return fork.start(
+            "edge.processes.control",
+            *self.made.flags,
+            *self._flags,
+            log=self.log,
+            before=lambda: os.environ.update(notify),
+        )
 
     def kill(self) -> None:
         self.running.kill()

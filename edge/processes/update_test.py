@@ -3,30 +3,27 @@
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from base.errors import ContinuonError
+from base.store.local_store import LocalStore
 from base.testing import special_files
 from edge.ota import trial
 from edge.ota.state_folder import StateFolder
 from edge.processes.mailbox import Mailbox, Message
-from edge.testing import process_tree, processes, program_runs, tampering
+from edge.testing import fork, process_tree, processes, program_runs, tampering
+from edge.testing.fork import Fork
 from edge.testing.tiny_package import Publisher
 from edge.testing.tried_robot import ROBOT_ID, TriedRobot
 from release import package
 from release.testing.tiny_release import PrivateKey
 
 MODULE = "edge.processes.update"
-_HANGING_STORE = """
-import os
-from base.store.local_store import LocalStore
-LocalStore.object_path = lambda self, path: os.open({pipe!r}, os.O_RDONLY)
-"""
 
 
 class Home:
@@ -51,7 +48,7 @@ class Home:
     def release(self, seed: int) -> str:
         return self.publisher.release(seed, now=datetime.now(UTC))
 
-    def once(self, *flags: str) -> subprocess.CompletedProcess[str]:
+    def once(self, *flags: str) -> CompletedProcess[str]:
         return processes.run_forked(MODULE, *self.flags, *flags)
 
     def outcomes(self) -> list[str]:
@@ -126,37 +123,39 @@ def test_flags_that_do_not_go_together_are_refused(
     assert not (home.robot.home / "packages").exists()
 
 
+def hang(pipe: Path) -> None:
+    """Lets a store on disk wait for what nobody writes."""
+
+    def wait(store: LocalStore, path: str) -> int:
+        del store, path
+        return os.open(pipe, os.O_RDONLY)
+
+    LocalStore.object_path = wait  # type: ignore[assignment,method-assign]
+
+
 class Service:
     """The running service, and control's mailbox in its place."""
 
-    def __init__(self, home: Home, *flags: str, prelude: str = "") -> None:
+    def __init__(
+        self, home: Home, *flags: str, before: Callable[[], object] = lambda: None
+    ) -> None:
         self.home = home
         self.control = Mailbox(home.robot.home, "control")
         self.supervisor = Mailbox(home.robot.home, "robot")
-        self._command = processes.command(
-            MODULE,
-            *home.flags,
-            "--update_period_s=1",
-            "--update_jitter_s=0.5",
-            *flags,
-            prelude=prelude,
-        )
+        every = "--update_period_s=1", "--update_jitter_s=0.5"
+        self._flags = *home.flags, *every, *flags
+        self._before = before
         self.process = self.start()
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> Fork:
         while self.supervisor.receive():
             pass  # of one that ran before
-        self.process = subprocess.Popen(
-            self._command,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=processes.environment(),
-        )
+        self.process = fork.start(MODULE, *self._flags, before=self._before)
         return self.process
 
     def wait_until(self, done: Callable[[], bool]) -> None:
         def look() -> bool:
-            assert self.process.poll() is None, self.process.communicate()[1]
+            assert self.process.poll() is None, self.process.communicate()[0]
             return done()
 
         process_tree.wait_until(look)
@@ -198,8 +197,8 @@ class Service:
     def end(self) -> tuple[int, str]:
         """Stops the service as systemd does; returns its exit code and its log."""
         self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=process_tree.LONGEST_S)
-        return self.process.returncode, log
+        log, _ = self.process.communicate(timeout=process_tree.LONGEST_S)
+        return self.process.wait(), log
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -213,8 +212,8 @@ class Service:
 def run(home: Home) -> Iterator[Callable[..., Service]]:
     started: list[Service] = []
 
-    def begin(*flags: str, prelude: str = "") -> Service:
-        started.append(Service(home, *flags, prelude=prelude))
+    def begin(*flags: str, before: Callable[[], object] = lambda: None) -> Service:
+        started.append(Service(home, *flags, before=before))
         return started[-1]
 
     yield begin
@@ -280,7 +279,7 @@ def test_service_whose_store_hangs_answers_counts_and_stops_at_once(
     home.once("--once", home.channel)
     pipe = tmp_path / "pipe"
     special_files.make(pipe, "pipe")
-    service = run(home.channel, prelude=_HANGING_STORE.format(pipe=str(pipe)))
+    service = run(home.channel, before=lambda: hang(pipe))
     service.wait_for_status("asks its channel")
     service.supervisor.receive()
     assert home.robot.open().package.digest == first
@@ -299,7 +298,7 @@ def test_round_dies_with_a_service_that_is_killed(
 ) -> None:
     pipe = tmp_path / "pipe"
     special_files.make(pipe, "pipe")
-    service = run(home.channel, prelude=_HANGING_STORE.format(pipe=str(pipe)))
+    service = run(home.channel, before=lambda: hang(pipe))
     service.wait_for_status("asks its channel")
     child = process_tree.list_children(service.process.pid)[0].pid
     service.process.kill()

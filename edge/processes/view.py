@@ -148,10 +148,11 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
 class Screen:
     """Draws lines at the bottom of a terminal, or one line per interval elsewhere."""
 
-    def __init__(self, output: TextIO = sys.stderr) -> None:
-        self._output = output
+    def __init__(self, output: TextIO | None = None) -> None:
+        """Draws on `output`; on stderr if None."""
+        self._output = output or sys.stderr
         self._drawn = 0
-        self.is_live = output.isatty()
+        self.is_live = self._output.isatty()
 
     def say(self, lines: Sequence[str]) -> None:
         """Writes lines that stay, above those that change."""

@@ -1,10 +1,9 @@
 """A robot on a desk with its page: the real supervisor, and all its programs."""
 
 import re
-import subprocess
 from collections.abc import Callable
 
-from edge.testing import browser, process_tree, processes
+from edge.testing import browser, fork, process_tree
 from edge.testing.browser import Browser
 from edge.testing.robot_home import RobotHome
 
@@ -27,20 +26,14 @@ class Desk:
         """
         self.made = made
         self.log = made.home.root / "log"
-        with self.log.open("wb") as log:
-            self.supervisor = subprocess.Popen(
-                processes.command(
-                    "edge.processes.robot",
-                    *made.flags,
-                    "--page=local",
-                    "--page_port=0",
-                    *flags,
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=processes.environment(),
-            )
+        self.supervisor = fork.start(
+            "edge.processes.robot",
+            *made.flags,
+            "--page=local",
+            "--page_port=0",
+            *flags,
+            log=self.log,
+        )
 
     def wait_for(self, wanted: Callable[[], object]) -> None:
         """Waits for a condition while the supervisor runs."""

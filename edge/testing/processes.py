@@ -59,7 +59,12 @@ def run_forked(
 
     `before` is called in the fork first; see `base.testing.command`.
     """
-    done = forked.run(module, *arguments, before=before)
+
+    def begin() -> None:
+        os.environ.update(environment())  # for what it starts itself
+        before()
+
+    done = forked.run(module, *arguments, before=begin)
     return subprocess.CompletedProcess(
         command(module, *arguments), done.code, done.out, done.err
     )

@@ -88,7 +88,7 @@ def record(work: Path, *more: str, damaged: tuple[int, ...] = ()) -> str:
 
 def record_robot(work: Path, robot: str, *more: str) -> str:
     """Records one episode of a robot; returns what was printed."""
-    done = processes.run(
+    done = processes.run_forked(
         "edge.record",
         f"--robot={robot}",
         f"--output={work / 'out'}",
@@ -110,12 +110,12 @@ def read(work: Path) -> tuple[Episode, Sidecar]:
 def send(work: Path) -> bool:
     """Uploads what was recorded; whether ingest admits it."""
     (work / "store").mkdir()
-    done = processes.run(
+    done = processes.run_forked(
         "edge.episodes.upload", f"--from={work / 'out'}", f"--to={work / 'store'}"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 sent" in done.stdout
-    done = processes.run(
+    done = processes.run_forked(
         "cloud.ingest.ingest",
         f"--raw={work / 'store'}",
         f"--enrolled={work / 'enrol.json'}",
