@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import re
+import shutil
 import socket
 import threading
 import time
@@ -76,10 +77,9 @@ class Answer:
 class Page:
     """The page of a robot with two episodes, and a clock that a test can move."""
 
-    def __init__(self, root: Path, in_network: bool = False) -> None:
+    def __init__(self, recorded: Path, root: Path, in_network: bool = False) -> None:
+        shutil.copytree(recorded, root, dirs_exist_ok=True)
         self.shared = root / "shared"
-        simulated_episodes.make(self.shared, 2, consent=False)
-        (root / "shared.private" / "raw.tfrecord").write_bytes(_SECRET)
         self.names = sorted(path.stem for path in self.shared.glob("*.tfrecord"))
         self.robot, self.sessions = Told(), Sessions()
         self.reading = Reading(self.shared, root / "deltas", root / "receipts")
@@ -168,9 +168,18 @@ class Page:
         return self.ask("POST", "/robot", form, Cookie=cookie, **headers)
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two episodes, and what the robot keeps to itself."""
+    root = tmp_path_factory.mktemp("recorded")
+    simulated_episodes.make(root / "shared", 2, consent=False)
+    (root / "shared.private" / "raw.tfrecord").write_bytes(_SECRET)
+    return root
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    made = Page(tmp_path)
+def page(recorded: Path, tmp_path: Path) -> Iterator[Page]:
+    made = Page(recorded, tmp_path)
     yield made
     made.close()
 
@@ -392,9 +401,9 @@ def test_hosts_that_mean_this_machine_are_answered(page: Page) -> None:
 
 
 def test_page_in_a_network_answers_addresses_and_no_foreign_name(
-    tmp_path: Path,
+    recorded: Path, tmp_path: Path
 ) -> None:
-    page = Page(tmp_path, in_network=True)
+    page = Page(recorded, tmp_path, in_network=True)
     try:
         for host, status in (("10.0.0.7", 200), ("evil.example", 421)):
             assert page.ask("GET", "/", Host=f"{host}:{page.port}").status == status
