@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import robot_checks
+from edge import robot_checks, standing_checks
 from edge.check_result import Check, Result
 from edge.robots import registry
 from edge.robots.clock import SimulatedClock
@@ -136,6 +136,13 @@ class Deaf(SimulatedPoint):
 
     def act(self, action: Vector) -> Transition:
         return super().act(np.full_like(action, 0.1))
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at a robot that stands, and waits for one that hangs, not quite so long."""
+    monkeypatch.setattr(standing_checks, "_LOOK_S", 0.4)
+    monkeypatch.setattr(standing_checks, "_HANG_S", 1.0)
 
 
 def check(robot: Robot, share: float | None = None) -> dict[str, Check]:
