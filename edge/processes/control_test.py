@@ -112,6 +112,12 @@ class Control:
         os.close(self.log)
 
 
+@pytest.fixture(autouse=True)
+def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each control is a fork of this, and says more often how it is."""
+    monkeypatch.setattr(process, "STATUS_PERIOD_S", 0.1)
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> RobotHome:
     return robot_home.make(tmp_path)
