@@ -13,6 +13,7 @@ from model.drives import Drives
 from model.testing import damped_point, small_models
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
 A, N = 2, 4
 DEVIATION = np.array([0.5, 2.0, 1.0, 1.0], np.float32)
 UNIT = np.array([1e-3, 1e-3, 0.0, 0.0], np.float32)

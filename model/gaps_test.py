@@ -12,6 +12,7 @@ from model.wavecore import WaveCore
 
 Step = Callable[..., Mapping[str, np.ndarray]]
 Episode = tuple[np.ndarray, np.ndarray]
+small_models.shorten_programs()
 SIZES = small_models.SIZES
 N = SIZES.state_size
 SILENT = np.arange(N) < 2

@@ -1,7 +1,6 @@
 """Gain, latency and pace of an arm are found in its commands and what follows."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,9 +15,16 @@ SIZES = config.tiny(state_size=3, action_size=3, task_count=1)
 GAIN = np.array([1.5, 1.9, 1.0], np.float32)
 WEAK = np.array([0.4, 0.6, 1.0], np.float32)
 STEPS = (60, 90, 40)
+ROOM = 6  # the same for all, so that each function is compiled once
 ONES = np.ones(3, np.float32)
 PACED = config.tiny(state_size=1, action_size=2, task_count=1)
 EVERY = np.ones(2, np.float32)
+
+
+find_silent_sensors = jax.jit(silent_sensors.find_silent_sensors)
+fit_gain = jax.jit(actuation.fit_gain)
+fit_response = jax.jit(actuation.fit_response)
+measure = jax.jit(actuation.measure_pace)
 
 
 def moved(
@@ -53,23 +59,20 @@ def episodes(
 
 def identify(known: Response, lived: list[Remembered]) -> tuple[np.ndarray, int]:
     """Gain and latency with the smallest error."""
-    memories = fill(SIZES, lived, 4, 96)
-    fit, view = jax.jit(actuation.fit_gain), mem.as_recorded(SIZES, LIVED)
-    heard = silent_sensors.find_silent_sensors(memories)
+    memories = fill(SIZES, lived, ROOM, 96)
+    view = mem.as_recorded(SIZES, LIVED)
+    heard = find_silent_sensors(memories)
     found = [
-        fit(known, memories, view, heard, jnp.asarray(latency))
+        fit_gain(known, memories, view, heard, np.int32(latency))
         for latency in range(drives.LARGEST_LATENCY_STEPS + 1)
     ]
     best = min(range(len(found)), key=lambda latency: float(found[latency][0]))
     return np.asarray(found[best][1]), best
 
 
-fit_response = jax.jit(actuation.fit_response)
-
-
 @pytest.fixture(scope="module")
 def known() -> Response:
-    return fit_response(fill(SIZES, episodes(1, KNOWN), 4, 96))
+    return fit_response(fill(SIZES, episodes(1, KNOWN), ROOM, 96))
 
 
 def test_channels_and_commands_that_belong_together_are_found(known: Response) -> None:
@@ -109,12 +112,12 @@ def test_unchanged_arm_that_is_moved_slowly_shows_no_gain(pace: float) -> None:
                 for states, commands in zip(shown, told, strict=True)
             ]
         )
-    known = fit_response(fill(SIZES, kinds[0], 8, 96))
+    known = fit_response(fill(SIZES, kinds[0], ROOM, 96))
     assert known.heard.tolist() == [True, True, False]
-    memories = fill(SIZES, kinds[1], 8, 96)
-    heard = silent_sensors.find_silent_sensors(memories)
+    memories = fill(SIZES, kinds[1], ROOM, 96)
+    heard = find_silent_sensors(memories)
     view = mem.as_recorded(SIZES, LIVED)
-    found = jax.jit(actuation.fit_gain)(known, memories, view, heard, jnp.asarray(0))
+    found = fit_gain(known, memories, view, heard, np.int32(0))
     assert np.all(np.asarray(found[1]) < 1.2)
 
 
@@ -126,7 +129,7 @@ def test_command_that_no_channel_follows_nearly_is_not_heard() -> None:
         states = one.states.copy()
         states[:, 0] += np.cumsum(stray).astype(np.float32)
         loose.append(one._replace(states=states))
-    known = fit_response(fill(SIZES, loose, 4, 96))
+    known = fit_response(fill(SIZES, loose, ROOM, 96))
     assert np.any(np.asarray(known.matrix[..., 0]))
     assert known.followed.tolist() == [False, True, False]
     assert known.heard.tolist() == [False, True, False]
@@ -175,7 +178,7 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:
         Remembered(np.zeros((n + 1, 3), np.float32), one.actions)
         for n, one in zip(STEPS, episodes(1, KNOWN), strict=True)
     ]
-    deaf = fit_response(fill(SIZES, still, 4, 96))
+    deaf = fit_response(fill(SIZES, still, ROOM, 96))
     assert not np.any(deaf.heard)
     lived = [one._replace(kind=LIVED) for one in still]
     found, latency = identify(deaf, lived)
@@ -184,7 +187,7 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:
 
 
 def test_robot_without_known_memories_hears_no_command() -> None:
-    nothing = fit_response(fill(SIZES, episodes(1, LIVED), 4, 96))
+    nothing = fit_response(fill(SIZES, episodes(1, LIVED), ROOM, 96))
     assert not np.any(nothing.heard)
     assert all(np.isfinite(x).all() for x in nothing)
 
@@ -194,7 +197,9 @@ def test_response_is_fitted_to_executed_and_not_to_intended_commands() -> None:
     intended = [
         one._replace(actions=-one.actions, executed=one.actions) for one in told
     ]
-    one, other = (fit_response(fill(SIZES, some, 4, 96)) for some in (told, intended))
+    one, other = (
+        fit_response(fill(SIZES, some, ROOM, 96)) for some in (told, intended)
+    )
     np.testing.assert_array_equal(one.matrix, other.matrix)
 
 
@@ -206,7 +211,7 @@ def measure_pace(factor: np.ndarray) -> np.ndarray:
     lived = [np.clip(one * factor, -1, 1) for one in known]
     episodes = [Remembered(states, one, kind=KNOWN) for one in known]
     episodes += [Remembered(states, one, kind=LIVED) for one in lived]
-    return np.asarray(actuation.measure_pace(fill(PACED, episodes, 6, 64)))
+    return np.asarray(measure(fill(PACED, episodes, 6, 64)))
 
 
 def test_pace_of_a_careful_actor_is_found_for_each_command() -> None:
@@ -223,4 +228,4 @@ def test_pace_is_one_for_larger_commands_and_for_none(factor: np.ndarray) -> Non
 def test_pace_is_one_without_anything_to_compare(kind: int) -> None:
     states, actions = np.zeros((9, 1), np.float32), np.full((8, 2), 0.1, np.float32)
     alone = fill(PACED, [Remembered(states, actions, kind=kind)], 2, 8)
-    np.testing.assert_array_equal(actuation.measure_pace(alone), EVERY)
+    np.testing.assert_array_equal(measure(alone), EVERY)

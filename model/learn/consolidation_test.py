@@ -17,6 +17,7 @@ from model.testing import damped_point, small_models
 from model.testing.remembered import Remembered, fill
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
 SIZES = small_models.SIZES
 ROOM, STEPS = 48, 24
 BATCH = Batch(windows=8, steps=STEPS)

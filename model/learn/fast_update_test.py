@@ -14,6 +14,7 @@ from model.losses import Losses
 from model.testing import damped_point, small_models
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
 N, A, K = 6, 2, 3
 STEPS = 8
 

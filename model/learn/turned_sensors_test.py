@@ -19,6 +19,7 @@ from model.testing import small_models
 from model.testing.remembered import Remembered, fill
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
 SIZES = config.tiny(state_size=4, action_size=2, task_count=2)
 HOME = np.array([[0.2, -0.1, 0, 1], [-0.4, -0.1, 0, 1]], np.float32)
 """Where the arm begins each of two tasks."""

@@ -78,7 +78,7 @@ def train_model(updates: int = 300) -> WaveCore:
         change, moments = optimizer.update(gradient, moments)
         return optax.apply_updates(parameters, change), moments
 
-    moments, random = optimizer.init(parameters), np.random.default_rng(1)
+    moments, random = jax.jit(optimizer.init)(parameters), np.random.default_rng(1)
     for _ in range(updates):
         index = random.integers(0, len(data.states), 32)
         batch = Episodes(*(x[index] for x in data))
