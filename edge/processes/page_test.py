@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import DiskError
 from base.testing import command
 from edge.loops.delta_store import CURRENT, QUARANTINE, DeltaStore
 from edge.testing import process_tree, robot_home
@@ -116,7 +117,7 @@ def read_outcomes(memories: Path) -> dict[str, bool | None]:
     for path in memories.glob("*.tfrecord"):
         try:
             episode = reader.read_episode(path)
-        except OSError:
+        except DiskError:
             continue  # it has just been renamed
         found[episode.metadata.episode_id] = episode.metadata.success
     return found
