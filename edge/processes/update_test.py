@@ -15,6 +15,7 @@ from base.store.local_store import LocalStore
 from base.testing import special_files
 from edge.ota import trial
 from edge.ota.state_folder import StateFolder
+from edge.processes import process
 from edge.processes.mailbox import Mailbox, Message
 from edge.testing import fork, process_tree, processes, program_runs, tampering
 from edge.testing.fork import Fork
@@ -131,6 +132,12 @@ def hang(pipe: Path) -> None:
         return os.open(pipe, os.O_RDONLY)
 
     LocalStore.object_path = wait  # type: ignore[assignment,method-assign]
+
+
+@pytest.fixture(autouse=True)
+def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each service is a fork of this, and says more often how it is."""
+    monkeypatch.setattr(process, "STATUS_PERIOD_S", 0.1)
 
 
 class Service:

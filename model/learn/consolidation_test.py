@@ -148,7 +148,9 @@ def test_night_does_not_depend_on_the_unit_of_commands(
             state = calls["step"](**given, state=state, calls=np.int32(3))["state"]
         state = calls["judge"](**given, state=state)["state"]
         for latency in (0, 2):
-            state = calls["identify"](**given, state=state, index=latency)["state"]
+            state = calls["identify"](**given, state=state, index=np.int32(latency))[
+                "state"
+            ]
         state = calls["imagine"](**given, state=state)["state"]
         for _ in range(2):
             state = calls["step"](**given, state=state, calls=np.int32(2))["state"]
@@ -313,13 +315,14 @@ def test_what_was_found_decides_what_is_replayed_and_turned_back(
 
 def identified(gain: float, latency: int) -> State:
     """What a night knows of an arm once it has looked for gain and latency."""
-    gains = jnp.full(SIZES.action_size, gain)
+    # Of NumPy's types, as a night has them: a function is compiled again for others.
+    gains = np.full(SIZES.action_size, gain, np.float32)
     return {
         "gain": gains,
         "gain_at_once": gains,
-        "latency": jnp.asarray(latency, jnp.int32),
-        "missed": jnp.asarray(1.0),
-        "missed_at_once": jnp.asarray(3.0 if latency else 1.0),
+        "latency": np.int32(latency),
+        "missed": np.float32(1.0),
+        "missed_at_once": np.float32(3.0 if latency else 1.0),
     }
 
 
