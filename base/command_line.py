@@ -41,6 +41,8 @@ _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
 _MISSING_VALUE = re.compile(r"Missing value for flag -*(\w+)")
 _WRONG_VALUE = re.compile(r"flag --(\w+)=")
 _GIVE_ONE = "expected a value, got none; give one or leave the flag out"
+# Of a number of any unit. As bytes, nanoseconds or parts of a million it is still one.
+_LARGEST = 1e15
 # The beginning of a known error about the value of a flag: `--robot: expected …`.
 _ABOUT_A_FLAG = re.compile(r"--\w+: ")
 
@@ -91,6 +93,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         _enter_user_folder()
         rest = _parse_flags()
         _require_values()
+        _require_finite()
         path_flags.settle()
         code = main(rest) or 0
         sys.stdout.flush()
@@ -142,6 +145,19 @@ def _require_values() -> None:
         flag = flags.FLAGS[name]
         if flag.present and flag.value in ("", [], [""]):
             raise app.UsageError(f"--{name}: {_GIVE_ONE}")
+
+
+def _require_finite() -> None:
+    """Refuses what is no number, and one whose million-fold is none.
+
+    absl takes `nan` for a number within any bounds.
+    """
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, float) and not abs(one) <= _LARGEST:
+                reach = f"from {-_LARGEST:g} to {_LARGEST:g}"
+                raise app.UsageError(f"--{name}: expected a number {reach}, got {one}")
 
 
 def _program() -> str:

@@ -29,6 +29,7 @@ from base.errors import ContinuonError, MalformedError
 _COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
 _LOUD = flags.DEFINE_bool("loud", False, "whether to say it loudly")
 _LENGTH = flags.DEFINE_float("length", 1.0, "in seconds")
+_LENGTHS = flags.DEFINE_multi_float("lengths", [1.0], "in seconds")
 _SHARE = flags.DEFINE_float("share", 1.0, "of it", lower_bound=0.0, upper_bound=1.0)
 _WORD = flags.DEFINE_enum("word", "hi", ["hi", "hello"], "what it says")
 _PACE = flags.DEFINE_enum_class("pace", None, enum.Enum("Pace", ["FAST", "SLOW"]), "")
@@ -148,6 +149,15 @@ def test_wrong_usage_is_one_line_and_exit_two(run: Run, arguments: list[str]) ->
         ("--count=-1", "--count: expected a whole number of at least 0, got '-1'"),
         ("--count=1: 2", "--count: expected a whole number of at least 0, got '1: 2'"),
         ("--length=long", "--length: expected a number, got 'long'"),
+        ("--length=nan", "--length: expected a number from -1e+15 to 1e+15, got nan"),
+        ("--length=inf", "--length: expected a number from -1e+15 to 1e+15, got inf"),
+        ("--length=-inf", "--length: expected a number from -1e+15 to 1e+15, got -inf"),
+        (
+            "--length=1e308",
+            "--length: expected a number from -1e+15 to 1e+15, got 1e+308",
+        ),
+        ("--lengths=inf", "--lengths: expected a number from -1e+15 to 1e+15, got inf"),
+        ("--share=nan", "--share: expected a number from -1e+15 to 1e+15, got nan"),
         ("--share=2", "--share: expected a number from 0.0 to 1.0, got '2'"),
         ("--word=hey", "--word: expected one of hi, hello, got 'hey'"),
         ("--pace=medium", "--pace: expected one of fast, slow, got 'medium'"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -97,10 +98,14 @@ def _value(name: str, field: dataclasses.Field[Any], value: object) -> object:
         return value
     if not _holds_numbers(field):
         return tuple(value)
+    wrong = ValueError(f"{name}: expected numbers, got {','.join(value)!r}")
     try:
-        return tuple(float(one) for one in value)
+        numbers = tuple(float(one) for one in value)
     except ValueError as e:
-        raise ValueError(f"{name}: expected numbers, got {','.join(value)!r}") from e
+        raise wrong from e
+    if not all(map(math.isfinite, numbers)):
+        raise wrong
+    return numbers
 
 
 def _holds_numbers(field: dataclasses.Field[Any]) -> bool:

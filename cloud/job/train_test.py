@@ -152,9 +152,10 @@ def test_limits_of_actions_may_be_one_per_channel() -> None:
     publish = train.settings_from_flags().publish
     assert publish.action_minimum == (-3.14, -3.14, 0.0)
     assert publish.action_maximum == (3.14, 3.14, 255.0)
-    parse("--action_minimum=low")
-    with pytest.raises(app.UsageError, match="action_minimum: expected numbers"):
-        train.settings_from_flags()
+    for wrong in ("low", "-1,nan", "-inf"):
+        parse(f"--action_minimum={wrong}")
+        with pytest.raises(app.UsageError, match="action_minimum: expected numbers"):
+            train.settings_from_flags()
 
 
 def test_task_with_a_comma_is_named_in_quotes() -> None:
