@@ -41,7 +41,6 @@ from base.digest import sha256_bytes
 from base.errors import ContinuonError
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
-from edge.errors import DeltaError
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.ota.state_folder import StateFolder
 from edge.processes import robot_flags
@@ -265,13 +264,13 @@ class OddRobot:
 def find_delta(home: Home, package: IntactPackage, pointer: str) -> tuple[str, float]:
     """The delta that a pointer names, and its nearest surface as a share of its bound.
 
-    Control drives without one that it cannot read, and without any where none is named:
-    then "" and 0.
+    Where it names none, "" and 0.
+
+    Raises:
+        DeltaError: the pointer or its delta is torn, of another package or out of
+            bounds: no night may leave it so, though control would drive without.
     """
-    try:
-        delta = DeltaStore(home.deltas).read(pointer, package.manifest)
-    except DeltaError:
-        delta = None
+    delta = DeltaStore(home.deltas).read(pointer, package.manifest)
     if delta is None:
         return "", 0.0
     surfaces = package.manifest.surfaces
