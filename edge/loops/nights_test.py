@@ -26,6 +26,8 @@ import pytest
 
 from base.digest import sha256_bytes
 from base.errors import ContinuonError
+from edge.control import local_delta
+from edge.control.local_delta import LocalDelta
 from edge.control.policy_source import make_package_driver
 from edge.errors import LearningError
 from edge.loops.delta_store import CURRENT, LAST_GOOD
@@ -68,13 +70,30 @@ def read_tree(folder: Path) -> str:
     return sha256_bytes("\n".join(found).encode())
 
 
+def read_whole(learning: LocalLearning, pointer: str) -> LocalDelta | None:
+    """The delta that a pointer names; None for one of the package before.
+
+    One that is torn, or out of its bounds, raises: no night here tears any.
+    """
+    assert learning.package is not None
+    digest = learning.store.named(pointer)
+    if digest is None:
+        return None
+    folder = learning.store.folder(digest)
+    record = local_delta.parse((folder / local_delta.RECORD).read_bytes(), folder)
+    if record.base_package != learning.package.digest:
+        content = (folder / local_delta.TENSORS).read_bytes()
+        assert sha256_bytes(content) == record.tensors_sha256
+        return None
+    return learning.store.read(pointer, learning.package.manifest)
+
+
 def require_drivable(home: LearningHome, learning: LocalLearning) -> str | None:
     """Checks what control reads before an episode; returns its delta."""
     assert learning.package is not None
     package = verify_integrity(learning.package.folder)
-    # One that is torn, or out of bounds, raises: no night here tears any.
-    delta = learning.store.read(CURRENT, package.manifest)
-    for one in (delta, learning.store.read(LAST_GOOD, package.manifest)):
+    delta = read_whole(learning, CURRENT)
+    for one in (delta, read_whole(learning, LAST_GOOD)):
         for vector in ({} if one is None else one.vectors).values():
             assert np.isfinite(vector).all()
     driver = make_package_driver(package, delta=delta)
