@@ -35,6 +35,17 @@ class Programs:
         self._running.append(fork.start(module, *flags, log=self._log))
         return self._running[-1]
 
+    def record(self, shared: Path, *flags: str) -> Fork:
+        return self.start(
+            "edge.record",
+            "--robot=metaworld:reach-v3",
+            "--actor=page",
+            f"--actor_page={self.home}",
+            "--max_steps=5000",
+            f"--output={shared}",
+            *flags,
+        )
+
     def said(self) -> str:
         return self._log.read_text()
 
@@ -66,15 +77,7 @@ def test_person_demonstrates_to_record_and_stops_it(
 ) -> None:
     shared = tmp_path / "shared"
     person = programs.pair()
-    recording = programs.start(
-        "edge.record",
-        "--robot=metaworld:reach-v3",
-        "--actor=page",
-        f"--actor_page={programs.home}",
-        "--max_steps=5000",
-        "--episodes=5",
-        f"--output={shared}",
-    )
+    recording = programs.record(shared, "--episodes=5")
 
     def drive(*axes: float, until: str) -> None:
         def look() -> bool:
@@ -113,14 +116,7 @@ def test_person_who_leaves_the_page_ends_record_in_the_words_of_the_page(
     programs: Programs, tmp_path: Path
 ) -> None:
     person = programs.pair()
-    recording = programs.start(
-        "edge.record",
-        "--robot=metaworld:reach-v3",
-        "--actor=page",
-        f"--actor_page={programs.home}",
-        "--max_steps=5000",
-        f"--output={tmp_path / 'shared'}",
-    )
+    recording = programs.record(tmp_path / "shared")
     programs.wait_for(lambda: person.look()["doing"].startswith("waits until"))
     person.take_over()
     programs.wait_for(lambda: person.drive(0.5).told["doing"] == "drives")
