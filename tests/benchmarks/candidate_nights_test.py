@@ -139,6 +139,14 @@ def test_importance_is_the_mean_square_slope_of_the_actions() -> None:
     np.testing.assert_allclose(np.sum(found), np.sum(join(exact)), rtol=0.05)
 
 
+def test_importance_that_is_no_number_holds_nothing_in_silence() -> None:
+    model, memories = small_models.random_model(), remember(KNOWN)
+    memories = {**memories, "states": memories["states"] * np.float32(np.nan)}
+    weights = step_function.weights(model)
+    with pytest.raises(FloatingPointError, match="importance"):
+        candidate_nights.measure_importance(model, weights, memories, draws=1)
+
+
 def test_known_episodes_give_way_to_others_and_the_rest_keeps_its_order() -> None:
     mine = remember(KNOWN, LIVED, KNOWN, SEEN)
     others = remember(KNOWN, KNOWN, KNOWN, seed=2)
