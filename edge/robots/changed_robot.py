@@ -96,6 +96,9 @@ class RobotChange:
             before anything moves again, as a sum over steps; empty for none.
         motor_sensors: which sensors do not see the play; None if all do.
         gaps: which sensor is not always heard; None if all are.
+        things_moved_m: how much further along x, y and z the things around the robot
+            stand. It is no change of the robot: whoever opens the simulated robot
+            places them, and `ChangedRobot` does nothing about it.
     """
 
     sensor_scale: tuple[float, ...]
@@ -105,6 +108,7 @@ class RobotChange:
     play: tuple[float, ...] = ()
     motor_sensors: MotorSensors | None = None
     gaps: Gaps | None = None
+    things_moved_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Checks that all numbers are finite.
@@ -115,7 +119,7 @@ class RobotChange:
         """
         numbers = (*self.sensor_scale, *self.sensor_bias, *self.actuator_gain)
         if (
-            not np.isfinite((*numbers, *self.play)).all()
+            not np.isfinite((*numbers, *self.play, *self.things_moved_m)).all()
             or min(self.latency_steps, *self.play, 0) < 0
         ):
             raise RobotChangeError(
@@ -360,6 +364,9 @@ CHANGES: Mapping[str, RobotChange] = {
         play=(4.0, 4.0, 4.0, 0.0),
         motor_sensors=MotorSensors((0, 1, 2), (18, 19, 20), per_action=0.01),
     ),
+    # A table that was pushed towards the arm: what stands on it is 15 cm nearer, where
+    # most of it has never been. The robot is as it was.
+    "things nearer": dataclasses.replace(NO_CHANGE, things_moved_m=(0.0, -0.15, 0.0)),
     ALL_TOGETHER: RobotChange(
         sensor_scale=_channels(1.0, (1.03,) * len(_HAND)),
         sensor_bias=_channels(0.0, (0.02, -0.02, 0.02) * 2),
@@ -414,6 +421,7 @@ def strengthen(change: RobotChange, factor: float) -> RobotChange:
         RobotChangeError: latency, play or gaps would be negative.
     """
     gaps = change.gaps
+    right, away, up = change.things_moved_m
     if factor < 0 and (change.latency_steps or any(change.play) or gaps):
         raise RobotChangeError(
             "change",
@@ -432,4 +440,5 @@ def strengthen(change: RobotChange, factor: float) -> RobotChange:
         play=tuple(one * factor for one in change.play),
         motor_sensors=change.motor_sensors,
         gaps=gaps,
+        things_moved_m=(right * factor, away * factor, up * factor),
     )

@@ -236,8 +236,10 @@ def test_strength_multiplies_what_adds_and_is_the_power_of_what_multiplies() -> 
         latency_steps=3,
         play=(0.5,),
         gaps=Gaps((0,), share=0.5, mean_steps=4.0),
+        things_moved_m=(0.1, -0.2, 0.0),
     )
     twice = strengthen(change, 2.0)
+    assert twice.things_moved_m == (0.2, -0.4, 0.0)
     assert (twice.sensor_scale, twice.sensor_bias) == ((4.0, 1.0), (0.5, -1.0))
     assert (twice.actuator_gain, twice.latency_steps, twice.play) == (
         (16.0,),

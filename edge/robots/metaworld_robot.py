@@ -46,12 +46,19 @@ def task_names() -> tuple[str, ...]:
 class MetaworldRobot:
     """A simulated Sawyer arm in one Meta-World task; see `Robot`."""
 
-    def __init__(self, task: str, clock: SimulatedClock) -> None:
+    def __init__(
+        self,
+        task: str,
+        clock: SimulatedClock,
+        things_moved_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
         """Builds the environment of one task.
 
         Args:
             task: one of `task_names()`.
             clock: advanced by one control period per action.
+            things_moved_m: how much further along x, y and z objects and goal stand
+                than where Meta-World puts them.
 
         Raises:
             RobotUnavailableError: Meta-World is not installed here.
@@ -60,6 +67,8 @@ class MetaworldRobot:
         self._env: Any = environments[f"{task}-goal-observable"](seed=0)
         self._env._freeze_rand_vec = False
         self._env.seeded_rand_vec = True
+        if any(things_moved_m):
+            _move_things(self._env, things_moved_m)
         model = self._env.model
         self._pristine_model = {
             name: np.copy(getattr(model, name)) for name in _MUTABLE_MODEL_ARRAYS
@@ -141,6 +150,19 @@ class MetaworldRobot:
     def _observe(self, state: object) -> Observation:
         vector = np.asarray(state, dtype=np.float32)
         return Observation(state=vector, t_monotonic_ns=self._clock.now_ns())
+
+
+def _move_things(environment: Mujoco, moved_m: tuple[float, float, float]) -> None:
+    """Moves the range that objects and goal are drawn from, and that they are seen in.
+
+    Meta-World cuts a goal in an observation off at the bounds of its own range.
+    """
+    for space in (environment._random_reset_space, environment.goal_space):
+        moved = np.tile(moved_m, len(space.low) // len(moved_m))
+        space.low += moved
+        space.high += moved
+    # A property that was worked out from the goals of before.
+    environment.__dict__.pop("sawyer_observation_space", None)
 
 
 def _import_metaworld() -> ModuleType:

@@ -11,6 +11,8 @@ from edge.testing.simulated_episodes import ControlStep, EpisodeResult, drive
 # One task of each kind: fixed body, moved body, moved site, two stages.
 TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")
 
+HAND, OBJECT, GOAL = slice(0, 3), slice(4, 7), slice(36, 39)
+
 
 class StateRecorder:
     def __init__(self) -> None:
@@ -69,6 +71,18 @@ def test_goal_is_part_of_the_observation() -> None:
     goals = [robot.reset(seed).state[-3:] for seed in (1, 2)]
     assert np.all(goals[0] != 0.0)
     assert not np.array_equal(goals[0], goals[1])
+
+
+@pytest.mark.parametrize("task", ["push-v3", "drawer-close-v3"])
+def test_things_stand_elsewhere_and_are_seen_there(task: str) -> None:
+    usual = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
+    moved_m = (0.05, -0.15, 0.0)
+    moved = metaworld_robot.MetaworldRobot(task, SimulatedClock(0), moved_m)
+    for seed in (3, 4):
+        before, after = usual.reset(seed).state, moved.reset(seed).state
+        np.testing.assert_allclose(after[OBJECT] - before[OBJECT], moved_m, atol=2e-3)
+        np.testing.assert_allclose(after[GOAL] - before[GOAL], moved_m, atol=2e-3)
+        np.testing.assert_allclose(after[HAND], before[HAND], atol=0.01)
 
 
 def test_clock_advances_by_one_control_period_per_action() -> None:

@@ -167,9 +167,12 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     if name.startswith(_SEEING):
         return metaworld_camera.MetaworldCameraRobot(_parse_task(name), clock)
-    robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
+    task = _parse_task(name)
     if name.startswith(_CHANGED):
-        return ChangedRobot(robot, _parse_change(name))
+        change = _parse_change(name)
+        robot = metaworld_robot.MetaworldRobot(task, clock, change.things_moved_m)
+        return ChangedRobot(robot, change)
+    robot = metaworld_robot.MetaworldRobot(task, clock)
     return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
 
 

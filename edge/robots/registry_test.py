@@ -99,6 +99,14 @@ def test_name_of_a_changed_robot_says_how_much_of_the_change() -> None:
             registry.open_robot(f"metaworld-changed:reach-v3@latency:{strength}")
 
 
+def test_change_of_the_table_moves_what_stands_on_it() -> None:
+    usual = registry.open_robot("metaworld:push-v3").reset(1).state
+    nearer = registry.open_robot("metaworld-changed:push-v3@things-nearer:0.5")
+    moved = nearer.reset(1).state - usual
+    np.testing.assert_allclose(moved[4:7], [0, -0.075, 0], atol=2e-3)
+    np.testing.assert_allclose(moved[36:39], [0, -0.075, 0], atol=1e-6)
+
+
 def test_earlier_reading_of_a_motor_is_the_one_of_the_step_before() -> None:
     robot = registry.open_robot("metaworld-changed:reach-v3@unseen-backlash")
     states = [robot.reset(1).state]
