@@ -112,7 +112,7 @@ def require_survival(
         source,
         f"a step that this machine can run within {longest_s:g} s",
         "no end" if number is None else f"signal {number}",
-        "the current package stays active, export the package for this robot",
+        "nothing changes on this robot; export the package for this robot",
     )
 
 
@@ -128,7 +128,7 @@ def judge(source: str, expected: Expectation, measured: Measurement) -> None:
             source,
             f"{expected.steps} canary steps",
             measured.steps,
-            "the current package stays active, export the package again",
+            "nothing changes on this robot; export the package again",
         )
     difference = abs(measured.action_error - expected.action_error)
     if not math.isfinite(difference) or difference > expected.tolerance:
@@ -137,7 +137,7 @@ def judge(source: str, expected: Expectation, measured: Measurement) -> None:
             f"a canary action error of {expected.action_error:.6g} within "
             f"{expected.tolerance:.3g}",
             f"{measured.action_error:.6g}",
-            "the current package stays active, export the package for this robot",
+            "nothing changes on this robot; export the package for this robot",
         )
 
 
@@ -160,7 +160,7 @@ def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
                 episodes,
                 "finite actions",
                 f"NaN or infinity at step {first} of {episode.metadata.episode_id}",
-                "the current package stays active, train again",
+                "nothing changes on this robot; train again",
             )
         recorded = episode.steps["proposed_action"].astype(np.float64)
         if recorded.shape != proposed.shape:
@@ -168,7 +168,7 @@ def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
                 episodes,
                 f"recorded actions of {proposed.shape[1]} values, as the step has",
                 f"{recorded.shape[1]} in {episode.metadata.episode_id}",
-                "the current package stays active, export the package again",
+                "nothing changes on this robot; export the package again",
             )
         total += float(np.abs(proposed.astype(np.float64) - recorded).sum())
         values += recorded.size

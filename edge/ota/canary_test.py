@@ -32,7 +32,7 @@ def test_measurement_within_the_tolerance_is_accepted() -> None:
     ],
 )
 def test_measurement_outside_the_tolerance_is_refused(measured: Measurement) -> None:
-    with pytest.raises(errors.CanaryError, match="current package stays active"):
+    with pytest.raises(errors.CanaryError, match="nothing changes on this robot"):
         canary.judge("package", EXPECTED, measured)
 
 
@@ -66,7 +66,7 @@ def test_step_that_kills_its_process_is_refused_and_this_one_lives(
     number: signal.Signals, passes: bool
 ) -> None:
     """SIGKILL is how the system ends a process when memory runs out; that may pass."""
-    match = f"got signal {number}; the current package"
+    match = f"got signal {number}; nothing changes"
     with pytest.raises(errors.CanaryError, match=match) as caught:
         canary.require_survival("p", lambda: os.kill(os.getpid(), number))
     assert isinstance(caught.value, errors.TrialCutShortError) == passes

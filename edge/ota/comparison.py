@@ -137,7 +137,7 @@ def require_as_good(source: str, found: Comparison) -> None:
             source,
             f"99 of 100 control steps within {limit_s * 1e3:.3g} ms on this machine",
             f"{new.step_p99_s * 1e3:.3g} ms",
-            "the current package stays active, export the package for this robot",
+            "nothing changes on this robot; export the package for this robot",
         )
 
 
@@ -327,5 +327,5 @@ def _require_error(
             f"an error on {where} of at most {limit:.3g} half ranges, where the active "
             f"package has {active:.3g}",
             f"{new:.3g}",
-            "the current package stays active, train or export the package again",
+            "nothing changes on this robot; train or export the package again",
         )

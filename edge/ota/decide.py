@@ -178,7 +178,7 @@ def decide(
             f"channel {offer.channel}",
             f"runtime {offer.minimum_runtime} or newer",
             robot.runtime,
-            "install a newer bundle, the current package stays active",
+            "nothing changes on this robot; install a newer bundle",
         )
     same = installed is not None and offer.digest == installed.digest
     return Move.ADOPT_COUNTER if same and keeps else Move.INSTALL
@@ -367,7 +367,7 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
             f"a release counter above {installed.release_counter}, or "
             f"{installed.release_counter} with package {accepted[:12]}",
             f"{offer.release_counter} with package {offer.digest[:12]}",
-            "the current package stays active; publish with a higher release counter",
+            "nothing changes on this robot; publish with a higher release counter",
         )
 
 

@@ -1,4 +1,4 @@
-"""Why an update did not happen; the current package stays active in every case.
+"""Why an update did not happen; what was active before stays active in every case.
 
 `release.errors` has the errors of the bytes themselves (signature, expiry, digest,
 path). The errors here are about this robot, or about how the package behaves on it.

@@ -142,7 +142,7 @@ def fetch_tar(store: ChannelStore, entry: PackageEntry, tar: Path) -> None:
                     source,
                     f"{entry.size_bytes} bytes",
                     f"{offset} bytes",
-                    "publish the package again; the current package stays active",
+                    "nothing changes on this robot; publish the package again",
                 )
             state.update(chunk)
             out.write(chunk)
@@ -152,7 +152,7 @@ def fetch_tar(store: ChannelStore, entry: PackageEntry, tar: Path) -> None:
             source,
             f"sha256 {entry.sha256}",
             state.hexdigest(),
-            "publish the package again; the current package stays active",
+            "nothing changes on this robot; publish the package again",
         )
 
 

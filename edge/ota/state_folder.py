@@ -363,5 +363,5 @@ def _room_for(what: str, path: Path) -> Iterator[None]:
             path,
             f"room for {what}",
             os.strerror(cause.errno or 0),
-            "free space and run again, the current package stays active",
+            "nothing changes on this robot; free space and run again",
         ) from e

@@ -146,6 +146,11 @@ def _run_once(
 ) -> int:
     """Runs one round by hand and shows it; returns the exit code."""
     notes = _MachineNotes(me.say)
+    if ledger.spent().lost:
+        me.say(
+            f"{LEDGER}: expected what was used since noon, got a damaged file;"
+            " it begins anew, and no loop begins by itself until noon"
+        )
     learning.look()
     while learning.has_more and not me.is_stopped():
         learning.look()

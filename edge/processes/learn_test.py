@@ -45,6 +45,16 @@ def test_round_by_hand_learns_and_says_so(home: LearningHome) -> None:
     assert len(list((home.root / "receipts").rglob("*-learned-*.json"))) == 1
 
 
+def test_damaged_ledger_is_told_by_a_round_by_hand(home: LearningHome) -> None:
+    home.show(16)
+    (home.root / "ledger").write_bytes(b"garbage")
+    done = once(home)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "ledger: expected what was used since noon, got a damaged file" in line
+    assert Ledger(home.root / "ledger").spent().lost
+
+
 def test_robot_with_nothing_to_learn_from_is_told_in_one_line(
     home: LearningHome,
 ) -> None:
