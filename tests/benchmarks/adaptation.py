@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from absl import flags
+from absl import app, flags
 
 from base import command_line, path_flags
 from cloud.console import open_console
@@ -36,13 +36,19 @@ from cloud.figure_table import FigureTable
 from edge.processes.life_report import Day
 from edge.robots.changed_robot import CHANGES, parse_change
 from tests.benchmarks import commands, measured_robot
+from tests.benchmarks.idle_life import IdleLife
 from tests.benchmarks.measured_robot import ProgramFailedError
 
 _CHANNEL = flags.DEFINE_string(
     "channel",
     None,
     "channel that packages come from: STORE/channels/NAME.json",
-    required=True,
+)
+_SEED_PACKAGE = flags.DEFINE_string(
+    "seed_package",
+    None,
+    "package that is installed by hand, in place of --channel: then the robot learns "
+    "while it is idle, --nights rounds of the medium loop; folder or tar",
 )
 _UPDATE_CHANNEL = flags.DEFINE_string(
     "update_channel",
@@ -91,6 +97,7 @@ _HOMES = flags.DEFINE_string(
 _WORKERS = flags.DEFINE_integer("workers", 2, "lives at a time", lower_bound=1)
 path_flags.folders("homes")
 path_flags.files("keyring")
+path_flags.places("channel", "update_channel", "seed_package")
 
 _SEEDS_OF_A_LIFE: Final = 1000
 _MEASURED_SEED: Final = 10_000
@@ -150,7 +157,12 @@ def main(argv: list[str]) -> int:
     Raises:
         RobotChangeError: there is no change of that name.
     """
-    del argv
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if (_CHANNEL.value is None) == (_SEED_PACKAGE.value is None):
+        raise app.UsageError("expected --channel or --seed_package, one of them")
+    if _SEED_PACKAGE.value and _UPDATE_CHANNEL.value:
+        raise app.UsageError("expected --update_channel with --channel alone")
     for change in _CHANGES.value:
         parse_change(change)
     console = open_console()
@@ -190,19 +202,59 @@ def main(argv: list[str]) -> int:
 
 def _measure(home: Path, change: str | None) -> SuccessRate:
     """Success of the package without a delta."""
-    robots = _name_robots(change)
-    channel = _UPDATE_CHANNEL.value or _CHANNEL.value
-    _run("update", home, "--once", f"--channel={channel}", f"--robot={robots[0]}")
+    _fetch_package(home)
+    return _drive_measured(home, change)
+
+
+def _fetch_package(home: Path) -> None:
+    """Gives a robot the package that it is measured with."""
+    package, channel = _SEED_PACKAGE.value, _UPDATE_CHANNEL.value or _CHANNEL.value
+    source = (
+        [f"--seed_package={package}"] if package else ["--once", f"--channel={channel}"]
+    )
+    _run("update", home, *source, f"--robot={_name_robots(None)[0]}")
+
+
+def _drive_measured(home: Path, change: str | None) -> SuccessRate:
     return measured_robot.measure(
-        home, robots, _MEASURED.value, _MEASURED_SEED, _list_keys()
+        home, _name_robots(change), _MEASURED.value, _MEASURED_SEED, _list_keys()
     )
 
 
 def _live(homes: Path, change: str, number: int) -> Life:
-    """One life of the shipped program."""
+    """One life of the programs that ship."""
     began_s = time.monotonic()
     home = homes / f"{measured_robot.join_words(change)}-{number}"
     late = parse_change(change).latency_steps > 0
+    speed = _CAREFUL if late else _FULL
+    seed = _FIRST_SEED.value + _SEEDS_OF_A_LIFE * number
+    live = _live_idle if _SEED_PACKAGE.value else _live_asleep
+    after, again, night = live(home, change, speed, seed)
+    return Life(after, again, night, time.monotonic() - began_s)
+
+
+def _live_idle(
+    home: Path, change: str, speed: float, seed: int
+) -> tuple[SuccessRate, SuccessRate, str]:
+    """Learns by the medium loop; returns success as changed and not, and its end."""
+    _fetch_package(home)
+    life = IdleLife(
+        home,
+        _list_keys(),
+        _OWN.value,
+        _EPISODES.value,
+        _SHOWN.value,
+        speed,
+        _NIGHTS.value,
+    )
+    last = life.live(_name_robots(None), _name_robots(change), seed)
+    return _drive_measured(home, change), _drive_measured(home, None), last
+
+
+def _live_asleep(
+    home: Path, change: str, speed: float, seed: int
+) -> tuple[SuccessRate, SuccessRate, str]:
+    """Learns by the slow loop, as `//edge:life` lives; returns what `_live_idle` does."""
     update = _UPDATE_CHANNEL.value
     _run(
         "life",
@@ -215,13 +267,13 @@ def _live(homes: Path, change: str, number: int) -> Life:
         f"--episodes={_EPISODES.value}",
         f"--shown={_SHOWN.value}",
         f"--measured_episodes={_MEASURED.value}",
-        f"--actor_speed={_CAREFUL if late else _FULL}",
-        f"--seed={_FIRST_SEED.value + _SEEDS_OF_A_LIFE * number}",
+        f"--actor_speed={speed}",
+        f"--seed={seed}",
     )
     found = json.loads((home / "life.json").read_bytes())["days"]
     days = [Day(**day) for day in found]
     after, again = (SuccessRate(day.successes, day.episodes) for day in days[-2:])
-    return Life(after, again, days[-3].night, time.monotonic() - began_s)
+    return after, again, days[-3].night
 
 
 def _run(program: str, home: Path, *arguments: str) -> None:

@@ -71,8 +71,8 @@ def measure(
     return SuccessRate(successes, driven)
 
 
-def run(program: str, home: Path, keys: Sequence[str], *arguments: str) -> None:
-    """Runs one program of the robot.
+def run(program: str, home: Path, keys: Sequence[str], *arguments: str) -> str:
+    """Runs one program of the robot; returns the last line that it printed.
 
     Raises:
         ProgramFailedError: it failed.
@@ -89,3 +89,4 @@ def run(program: str, home: Path, keys: Sequence[str], *arguments: str) -> None:
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ProgramFailedError(module, "to end well", said[-1], "see its flags")
+    return (done.stdout.strip().splitlines() or [""])[-1]
