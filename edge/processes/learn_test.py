@@ -1,5 +1,6 @@
 """The process `learn`, as it is started on a robot: by hand, asleep, and in the way."""
 
+import functools
 import resource
 import subprocess
 import time
@@ -17,6 +18,7 @@ from edge.testing.learn_program import FLAGS, MODULE, Fields, LearnProgram
 from edge.testing.learning_home import LearningHome
 from edge.testing.tiny_learning import Plan
 
+A_ROUND_FAILED = "a round failed: the slow loop: expected new vectors, got "
 OTHER_MACHINE = """
 import functools, pathlib
 from edge.loops import machine
@@ -119,7 +121,6 @@ def test_idle_robot_learns_by_the_medium_loop_if_its_package_is_a_seed(
     robot.wait_for(lambda status: status["memories"] == 16)
     assert robot.status["loop"] is None
     robot.tell("idle")
-    robot.wait_for(lambda status: status["loop"] == "medium")
     status = robot.wait_for(lambda status: status["receipt"])
     assert status["receipt"].startswith("medium: delta ")
     assert " accepted after " in status["receipt"]
@@ -227,9 +228,8 @@ def test_round_that_fails_is_said_once_and_the_process_lives(
     for path in (home.root / "memories").glob("*-learn-*"):
         path.write_bytes(b"torn")  # after it was taken in
     robot.tell("asleep")
-    robot.wait_for(lambda status: status["loop"] == "slow")
-    status = robot.wait_for(lambda status: status["loop"] is None)
-    assert status["reason"].startswith("a round failed: the slow loop: expected new")
+    # A round that fails at once may begin and end between two statuses.
+    robot.wait_for(lambda status: status["reason"].startswith(A_ROUND_FAILED))
     said = robot.close()
     assert said.count("the slow loop: expected new vectors, got ") == 1
 
@@ -270,9 +270,8 @@ def test_idle_robot_compiles_what_a_night_needs_and_changes_nothing(
     robot.wait_for(lambda status: status["memories"] == 16)
     assert not list((home.root / "memories").glob("compiled/*/*"))
     robot.tell("idle")
-    robot.wait_for(lambda status: status["loop"] == "prepare")
-    robot.wait_for(lambda status: status["loop"] is None)
+    compiled = functools.partial((home.root / "memories").glob, "compiled/*/*")
+    robot.wait_for(lambda status: status["loop"] is None and len([*compiled()]) == 4)
     said = robot.close()
     assert said.startswith("learn: prepare: compiled what a night needs, ")
-    assert len(list((home.root / "memories").glob("compiled/*/*"))) == 4
     assert DeltaStore(home.root / "deltas").named(CURRENT) is None
