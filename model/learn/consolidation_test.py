@@ -236,8 +236,8 @@ def test_calibration_does_not_explain_a_robot_that_needs_other_actions(
     trained: WaveCore, calls: Calls
 ) -> None:
     weights = step_function.weights(trained)
-    # A quarter turn: on other seeds and machines 0.75 to 0.86 of the error is left. With
-    # exchanged axes alone it is 0.61 to 0.85, at times too near to what is explained.
+    # A quarter turn: on other seeds and machines 0.75 to 0.86 of the error is left.
+    # With exchanged axes alone it is 0.61 to 0.85, too near to what is explained.
     turned = np.array([1, -1], np.float32)
     lived = remember(5, LIVED, needed=lambda actions: actions[:, ::-1] * turned)
     memories = fill(SIZES, remember(6, KNOWN) + lived, ROOM, STEPS)

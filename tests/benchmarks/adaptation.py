@@ -254,7 +254,7 @@ def _live_idle(
 def _live_asleep(
     home: Path, change: str, speed: float, seed: int
 ) -> tuple[SuccessRate, SuccessRate, str]:
-    """Learns by the slow loop, as `//edge:life` lives; returns what `_live_idle` does."""
+    """Learns by the slow loop, as `//edge:life` lives; returns as `_live_idle`."""
     update = _UPDATE_CHANNEL.value
     _run(
         "life",

@@ -99,5 +99,5 @@ def test_package_that_hears_goes_where_the_sound_says(tmp_path: Path) -> None:
     found = re.search(r"│ touch +│ +([\d.]+) % ", said)
     assert found is not None, said
     # 20 episodes are too few for a verdict, and enough to tell from chance: a deaf
-    # package has 17 of them right once in 800 times. Packages of six seeds had 19 or 20.
+    # package has 17 of them right once in 800 times; those of six seeds had 19 or 20.
     assert float(found[1]) >= 85.0, said
