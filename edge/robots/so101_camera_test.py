@@ -116,6 +116,6 @@ def test_it_is_known_by_its_string_and_leaves_a_robot_in_listed_words() -> None:
     registry.require_known(NAME)
     spec = registry.read_spec(NAME)
     assert [one.name for one in spec.cameras] == ["front"]
-    assert (spec.state_size, spec.action_size) == (11, 4)
+    assert (spec.state_size, spec.action_size) == (14, 4)
     assert known_words.find_unknown(spec.environment_id) is None
     assert spec.environment_id.startswith("so101-camera-")

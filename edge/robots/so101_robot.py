@@ -13,8 +13,9 @@ a robot is opened, and not before. The state [20]:
     14  middle of the block, seen from that point, m
     17  where it belongs, seen from the middle of the block, m
 
-With the camera the state is the first 11 of them, and each observation has a picture of
-64x64 of the front camera (`so101_camera.py`).
+With the camera the state is the first 14 of them, which all follow from the arm's own
+angles, and each observation has a picture of 64x64 of the front camera
+(`so101_camera.py`).
 
 The action [4]: motion of that point along x, y and z, 1 is 2.5 cm, and the opening of
 the jaw, 0 to 1. Block and goal lie elsewhere in each episode.
@@ -42,7 +43,7 @@ from edge.robots.so101_camera import So101Camera
 
 TASKS: Final = ("pick-place",)
 STATE_SIZE: Final = 20
-FELT_SIZE: Final = 11
+FELT_SIZE: Final = 14
 """What the arm feels of itself: the first numbers of a state."""
 PICTURE_PIXELS: Final = 64
 """Height and width of a picture."""
