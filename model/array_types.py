@@ -28,6 +28,7 @@ States = Float[Array, "*b n"]
 """Raw observation state, in the robot's own units."""
 Frames = Num[Array, "*b h w 3"]
 """Camera frames, red, green and blue from 0 to 255; all zero where none was taken."""
+Places = Float[Array, "*b p"]
 LogMel = Float[Array, "*b u"]
 """Log power of the sound of a step; all zero where there was none."""
 Actions = Float[Array, "*b a"]

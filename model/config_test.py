@@ -88,11 +88,11 @@ def test_preset_is_unchanged_for_a_robot_without_senses(preset: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "shapes"),
     [
-        (EpisodeSpec(39, 4, image=True), {"image": (48, 64, 3)}),
+        (EpisodeSpec(39, 4, image=True), {"image": (64, 64, 3)}),
         (EpisodeSpec(39, 4, audio_size=7), {"audio_mel": (7,)}),
         (
             EpisodeSpec(39, 4, image=True, audio_size=7),
-            {"image": (48, 64, 3), "audio_mel": (7,)},
+            {"image": (64, 64, 3), "audio_mel": (7,)},
         ),
     ],
 )

@@ -6,7 +6,7 @@ what the forward pass keeps for the backward pass. Compilers fuse operations and
 memory, so the estimate is not exact: for the presets `tiny`, `pi5` and `seed`, with and
 without remat, the memory that XLA plans for on a CPU is between `LOWEST_RATIO` and
 `HIGHEST_RATIO` times the estimate, which a test checks (measured: 0.76 to 0.96, f32).
-Mixed precision and frames are counted by the same rules but were not measured. What the
+Mixed precision and senses are counted by the same rules but were not measured. What the
 compiler and the framework need besides arrays is not included.
 
 Sources: copies of every parameter, Rajbhandari et al. 2020, arXiv:1910.02054, section
@@ -15,6 +15,7 @@ section 3.
 """
 
 import dataclasses
+import math
 
 from model import senses
 from model.config import RESPONSE_STEPS, PresetTraining, WaveCoreConfig
@@ -23,7 +24,6 @@ LOWEST_RATIO = 0.7
 HIGHEST_RATIO = 1.1
 
 _F32 = 4
-_KERNEL_SIZE = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def trained_count(config: WaveCoreConfig) -> int:
     turns = e // 2 if config.oscillating else 0
     block = (d + 1) * g + 3 * d * e + turns + 3 * d * f
     heads = 2 * a * (d + 1) + d * n + (d + 1)
-    return config.block_count * block + heads + (n + k) * d + _sense_count(config)
+    return config.block_count * block + heads + (n + k) * d + _encoded_count(config) * d
 
 
 def untrained_count(config: WaveCoreConfig) -> int:
@@ -66,7 +66,8 @@ def untrained_count(config: WaveCoreConfig) -> int:
     d = config.width
     adapters = 2 * config.block_count * d * config.adapter_rank
     skills = 2 * config.skill_levels * config.skill_slots * d
-    scales = 6 * config.state_size + 2 * config.action_size + 2 * config.audio_size
+    scales = 6 * config.state_size + 2 * config.action_size
+    scales += 2 * _encoded_count(config)
     rest = (config.task_count + 1) * config.state_size
     n, a = config.state_size, config.action_size
     arm = (RESPONSE_STEPS * a + 1) * n + a + 1
@@ -105,32 +106,9 @@ def _row_bytes(config: WaveCoreConfig, training: PresetTraining) -> int:
     # During the backward pass of a block, about half of it is held a second time.
     inside = block * (1 if training.remat else config.block_count) + block // 2
     kept = entered * config.block_count if training.remat else 0
-    return inside + kept + outside + _sense_bytes(config, size)
+    return inside + kept + outside + 2 * _F32 * _encoded_count(config)
 
 
-def _convolutions(config: WaveCoreConfig) -> list[tuple[int, int]]:
-    """Channels and pixels of the output of each convolution."""
-    h, w, channels = config.image_height, config.image_width, config.image_channels
-    found = []
-    for _ in range(senses.CONVOLUTIONS if h else 0):
-        h, w = -(-h // 2), -(-w // 2)
-        found.append((channels, h * w))
-        channels *= 2
-    return found
-
-
-def _sense_count(config: WaveCoreConfig) -> int:
-    count, inward, d = config.audio_size * config.width, senses.COLOURS, config.width
-    for outward, _ in (layers := _convolutions(config)):
-        count += _KERNEL_SIZE * inward * outward + outward
-        inward = outward
-    seen = 3 * layers[-1][0] * config.image_count if layers else 0
-    return count + seen * d
-
-
-def _sense_bytes(config: WaveCoreConfig, size: int) -> int:
-    """A frame as bytes and as numbers, and the output of each convolution."""
-    pixels = config.image_height * config.image_width * senses.COLOURS
-    outputs = sum(channels * area for channels, area in _convolutions(config))
-    of_each = pixels * (1 + size) + 2 * size * outputs
-    return config.image_count * of_each + 2 * _F32 * config.audio_size
+def _encoded_count(config: WaveCoreConfig) -> int:
+    """Numbers of one step that the senses encode."""
+    return sum(math.prod(x) for x in senses.encoded_shapes(config).values())

@@ -40,7 +40,7 @@ def parts(
         {"channels_per_gate": 4},
         {"skill_levels": 3, "block_count": 1, "adapter_rank": 5},
         {"audio_size": 7},
-        {"image_height": 17, "image_width": 32, "image_channels": 5},
+        {"image_height": 17, "image_width": 32, "image_colours": 5},
     ],
 )
 def test_counts_match_the_model(

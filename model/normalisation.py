@@ -15,6 +15,11 @@ SMALLEST_DEVIATION = 1e-3
 """Channels that vary less count as constant and are divided by one, so that a sensor
 that starts to vary after training is not magnified."""
 
+SMALLEST_PLACES_DEVIATION = 0.01
+"""Of half a frame, a third of a pixel: places that vary less count as constant."""
+PLACES_DEVIATION = 0.25
+"""About that of things that move in a frame, where it was not measured."""
+
 LARGEST_INPUT = 8.0
 """Normalised inputs are clipped to this, in standard deviations."""
 
@@ -31,6 +36,9 @@ class Statistics:
             not measured.
         audio_mean: f32 [u], mean of the log-mel channels, None if not measured.
         audio_deviation: f32 [u], their standard deviation, 1 for constant channels.
+        places_mean: f32 [p], mean of the places of colours in frames
+            (`model.places`), None if not measured.
+        places_deviation: f32 [p], their standard deviation, 1 for constant ones.
         action_reach: f32 [a], largest absolute value of each command that the robot
             takes, in its units; None for 1.
 
@@ -45,6 +53,8 @@ class Statistics:
     rest: np.ndarray | None = None
     audio_mean: np.ndarray | None = None
     audio_deviation: np.ndarray | None = None
+    places_mean: np.ndarray | None = None
+    places_deviation: np.ndarray | None = None
     action_reach: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +63,8 @@ class Statistics:
             self._check_rest(self.rest)
         if self.audio_mean is not None or self.audio_deviation is not None:
             self._check(("audio_mean", "audio_deviation"))
+        if self.places_mean is not None or self.places_deviation is not None:
+            self._check(("places_mean", "places_deviation"))
         if self.action_reach is not None:
             self._check_reach(self.action_reach)
 
@@ -122,6 +134,7 @@ class Measurement:
         """Begins with nothing; tasks are numbered from 0."""
         self._states: _Moments | None = None
         self._sound: _Moments | None = None
+        self._places: _Moments | None = None
         self._first: list[_Moments | None] = [None] * task_count
         self._changes, self._squared_changes = 0, np.zeros(())
 
@@ -151,6 +164,15 @@ class Measurement:
         heard = sound[np.any(sound != 0, axis=-1)]
         self._sound = _merge(self._sound, heard.astype(np.float64))
 
+    def add_places(self, places: np.ndarray, cameras: int = 1) -> None:
+        """Takes places [t q*2c] in the frames of q cameras.
+
+        Steps in which a camera gave no frame (all zero) do not count.
+        """
+        of_each = places.reshape(len(places), cameras, -1)
+        seen = places[np.all(np.any(of_each != 0, axis=-1), axis=-1)]
+        self._places = _merge(self._places, seen.astype(np.float64))
+
     def statistics(self) -> Statistics:
         """The statistics of everything added so far.
 
@@ -158,7 +180,7 @@ class Measurement:
             ShapeMismatchError: no episode was given.
             NonFiniteError: a state or a sound held NaN or infinity.
         """
-        states, sound = self._states, self._sound
+        states, sound, places = self._states, self._sound, self._places
         if states is None:
             raise errors.ShapeMismatchError(
                 "episodes",
@@ -178,6 +200,10 @@ class Measurement:
             audio_deviation=None
             if sound is None
             else _scale(sound.deviation, SMALLEST_DEVIATION),
+            places_mean=None if places is None else _to_f32(places.mean),
+            places_deviation=None
+            if places is None
+            else _scale(places.deviation, SMALLEST_PLACES_DEVIATION),
         )
 
 

@@ -9,12 +9,11 @@ A sense may be silent at a step, because a frame came late or a microphone is
 unplugged. All zeros mean that, and then the sense adds nothing: no frame that a camera
 takes is zero in every pixel, and no log power is zero in every channel.
 
-Sources: strided convolutions and the expected position of each feature, Levine et al.
-2016, arXiv:1504.00702, section 5.1.
+Frames are read through the places of colours in them (`model.places`). Nothing trains
+those, so that training reads recorded places instead of frames.
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -22,17 +21,16 @@ import numpy as np
 from flax import nnx
 
 from model import array_types as at
-from model import normalisation
+from model import normalisation, places
 from model.config import WaveCoreConfig
-from model.precision import product, product_f32
+from model.precision import product_f32
 from model.surfaces import Backbone, Normalisation
 from rlds.spec import FIELDS, Field
 
 COLOURS = 3
 """Red, green and blue of one pixel, each from 0 to 255."""
-CONVOLUTIONS = 3
-"""Each halves both sides of a frame."""
-_KERNEL = 3
+IMAGE, PLACES = "image", "places"
+"""Name of frames among the senses, and of what is found in them."""
 _SCOPE = "observation/"
 _STATE = [f.name.removeprefix(_SCOPE) for f in FIELDS if f.shape == ("N",)]
 
@@ -88,61 +86,78 @@ def select(
     return {name: arrays[name] for name in shapes(config)}
 
 
+def encoded_shapes(config: WaveCoreConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of one step of what is encoded, by name: places [q*2c], sound [u]."""
+    found = shapes(config)
+    if IMAGE in found:
+        found.pop(IMAGE)
+        found[PLACES] = (places.count(config.image_colours, config.image_count),)
+    return found
+
+
+def perceive(
+    config: WaveCoreConfig, sensed: Mapping[str, at.Array]
+) -> dict[str, at.Array]:
+    """What is encoded of what was sensed: the places in frames, and all else as it is.
+
+    Shapes: one of `shapes` or `encoded_shapes` with the same axes in front.
+    """
+    found = dict(sensed)
+    if IMAGE in found:
+        frames = found.pop(IMAGE)
+        found[PLACES] = places.find(frames, config.image_colours, config.image_count)
+    return found
+
+
 def make_encoders(
     config: WaveCoreConfig,
     statistics: normalisation.Statistics,
     random: np.random.Generator,
 ) -> nnx.Dict:
-    """An encoder for each sense, by name; empty for a robot without senses."""
+    """An encoder for each of `encoded_shapes`, by name; empty without senses."""
     return nnx.Dict(
         {
-            name: Sight(config, random)
-            if field.dtype == "jpeg"
+            name: Sight(config, statistics, random)
+            if name == PLACES
             else Sound(config, statistics, random)
-            for name, field in fields(config).items()
+            for name in encoded_shapes(config)
         }
     )
 
 
 class Sight(nnx.Module):
-    """Encodes a frame by where each learned feature is, and how strong it is."""
+    """Encodes the places in a frame, normalised as the state is.
 
-    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
-        first = config.image_channels
-        channels = [COLOURS, *(first * 2**i for i in range(CONVOLUTIONS))]
-        self.kernels = nnx.List([_kernel(random, i, o) for i, o in pairwise(channels)])
-        self.biases = nnx.List(
-            [Backbone(jnp.zeros(o, jnp.float32)) for o in channels[1:]]
+    Every camera has columns of its own where what was found goes into the residual
+    stream.
+    """
+
+    def __init__(
+        self,
+        config: WaveCoreConfig,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> None:
+        (count,), self.count = encoded_shapes(config)[PLACES], config.image_count
+        mean, deviation = statistics.places_mean, statistics.places_deviation
+        blank = np.full(count, normalisation.PLACES_DEVIATION, np.float32)
+        self.mean = Normalisation(
+            jnp.zeros(count) if mean is None else jnp.asarray(mean)
         )
-        self.count = config.image_count
-        rows = 3 * channels[-1] * self.count
-        drawn = random.standard_normal((rows, config.width), np.float32)
-        self.outward = Backbone(jnp.asarray(drawn / np.float32(rows**0.5)))
+        self.deviation = Normalisation(
+            jnp.asarray(blank if deviation is None else deviation)
+        )
+        drawn = random.standard_normal((count, config.width), np.float32)
+        self.outward = Backbone(jnp.asarray(drawn / np.float32(count**0.5)))
 
-    def __call__(self, frames: at.Frames, dtype: jnp.dtype) -> at.Residual:
-        """Shapes: frames [... h q*w 3], of u8 or of a float type, to [... d].
-
-        Every camera has the same convolutions, and columns of its own where what was
-        found goes into the residual stream.
-        """
-        pixels = self._part(frames).astype(jnp.float32)
-        seen = jnp.max(pixels, axis=(1, 2, 3)) > 0
-        x = (jnp.clip(pixels, 0.0, 255.0) / 127.5 - 1.0).astype(dtype)
-        for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            x = jax.nn.relu(_convolve(x, kernel[...]) + bias[...].astype(dtype))
-        found = _locate(x).astype(dtype) * seen[:, None].astype(dtype)
-        found = found.reshape(-1, self.count * found.shape[-1])
-        encoded = product(found, self.outward[...])
-        return encoded.reshape(*frames.shape[:-3], encoded.shape[-1])
-
-    def _part(self, frames: at.Frames) -> at.Array:
-        """The frames of each camera by themselves, [r*q h w 3]."""
-        h, wide, colours = frames.shape[-3:]
-        w = wide // self.count
-        if self.count == 1:
-            return frames.reshape(-1, h, w, colours)
-        apart = frames.reshape(-1, h, self.count, w, colours)
-        return jnp.moveaxis(apart, 2, 1).reshape(-1, h, w, colours)
+    def __call__(self, found: at.Places, dtype: jnp.dtype) -> at.Residual:
+        """Shapes: found [... q*2c] to [... d]."""
+        of_each = found.reshape(*found.shape[:-1], self.count, -1)
+        seen = jnp.max(jnp.abs(of_each), axis=-1, keepdims=True) > 0
+        x = (found - self.mean[...]) / self.deviation[...]
+        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
+        x = (x.reshape(of_each.shape) * seen).reshape(found.shape)
+        return product_f32(x, self.outward[...]).astype(dtype)
 
 
 class Sound(nnx.Module):
@@ -170,35 +185,3 @@ class Sound(nnx.Module):
         x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
         encoded = product_f32(x, self.inward[...])
         return (encoded * heard).astype(dtype)
-
-
-def _kernel(random: np.random.Generator, inward: int, outward: int) -> Backbone:
-    """Normal numbers of variance 2 / inputs; He et al. 2015, arXiv:1502.01852."""
-    drawn = random.standard_normal((_KERNEL, _KERNEL, inward, outward), np.float32)
-    gain = np.float32((2 / (_KERNEL * _KERNEL * inward)) ** 0.5)
-    return Backbone(jnp.asarray(drawn * gain))
-
-
-def _convolve(x: at.Array, kernel: at.Array) -> at.Array:
-    """A convolution at every second pixel: [r h w i] to [r ceil(h/2) ceil(w/2) o]."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel.astype(x.dtype),
-        window_strides=(2, 2),
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _locate(x: at.Array) -> at.Array:
-    """Expected row and column of each channel, from -1 to 1, and its mean.
-
-    Shapes: x [r h w i] to f32 [r 3i].
-    """
-    rows, h, w, channels = x.shape
-    grid = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
-    where = jnp.asarray(np.stack(grid).reshape(2, -1), jnp.float32)
-    strength = x.astype(jnp.float32).reshape(rows, h * w, channels)
-    share = jax.nn.softmax(strength, axis=1)
-    position = [jnp.sum(share * axis[:, None], axis=1) for axis in where]
-    return jnp.concatenate([*position, jnp.mean(strength, axis=1)], axis=-1)

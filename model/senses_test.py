@@ -11,7 +11,7 @@ import optax
 import pytest
 from flax import nnx
 
-from model import errors, normalisation, senses, step_function, surfaces
+from model import errors, normalisation, places, senses, step_function, surfaces
 from model.testing import small_models
 from model.wavecore import WaveCore
 from rlds.spec import FIELDS
@@ -24,7 +24,7 @@ SIZES = dataclasses.replace(
     BLIND,
     image_height=HEIGHT,
     image_width=WIDTH,
-    image_channels=4,
+    image_colours=4,
     audio_size=MEL,
 )
 
@@ -54,7 +54,20 @@ def test_names_of_the_senses_are_those_of_the_episode_fields() -> None:
     known = {f.name.removeprefix("observation/") for f in FIELDS}
     assert senses.shapes(SIZES) == {"image": (HEIGHT, WIDTH, 3), "audio_mel": (MEL,)}
     assert senses.shapes(SIZES).keys() < known
-    assert set(senses.fields(SIZES)) == set(small_models.model(SIZES).senses)
+    encoded = senses.encoded_shapes(SIZES)
+    assert encoded == {"places": (2 * SIZES.image_colours,), "audio_mel": (MEL,)}
+    assert set(encoded) == set(small_models.model(SIZES).senses)
+
+
+def test_frame_and_the_places_in_it_are_the_same_to_a_model() -> None:
+    model = small_models.model(SIZES)
+    some = frames(2, 4)
+    found = places.find_recorded(some.reshape(8, HEIGHT, WIDTH, 3), 4, 1)
+    np.testing.assert_allclose(
+        predict_actions(model, {"places": found.reshape(2, 4, -1)}),
+        predict_actions(model, {"image": some}),
+        atol=1e-5,
+    )
 
 
 def test_robot_without_senses_has_neither_parameters_nor_inputs() -> None:
@@ -131,13 +144,13 @@ def test_each_camera_is_seen_by_itself_and_may_be_silent_alone() -> None:
     both = dataclasses.replace(SIZES, image_count=2)
     assert senses.shapes(both)["image"] == (HEIGHT, 2 * WIDTH, 3)
     model = small_models.model(both)
-    sight = model.senses["image"]
     left, right = frames(2, 4), frames(2, 4, seed=2)
     dark = np.zeros_like(left)
 
     def look(*parts: np.ndarray) -> np.ndarray:
         beside = np.concatenate(parts, axis=-2)
-        return np.asarray(sight(beside, np.dtype(np.float32)))
+        found = senses.perceive(both, {"image": beside})["places"]
+        return np.asarray(model.senses["places"](found, np.dtype(np.float32)))
 
     assert not look(dark, dark).any()
     one, other = look(left, dark), look(dark, right)

@@ -301,8 +301,9 @@ class WaveCore(nnx.Module):
             form: of the recurrence; default: the fastest for the shape, on whatever
                 platform the program is lowered for (`recurrence.sequence`).
             sensed: what the robot perceives besides its state, by the name of the
-                sense, in the shapes of `senses.shapes` with [... t] in front. A sense
-                that is left out is silent, like one whose numbers are all zero.
+                sense, in the shapes of `senses.shapes` with [... t] in front, or of
+                `senses.encoded_shapes`. A sense that is left out is silent, like one
+                whose numbers are all zero.
             remat: recompute the inside of each block in the backward pass instead of
                 keeping it: less memory for about a third more work.
         """
@@ -385,17 +386,19 @@ class WaveCore(nnx.Module):
         self, sensed: Mapping[str, at.Array], encoded: at.Residual
     ) -> at.Residual:
         """What the senses add to the residual stream of the state."""
-        known = senses.shapes(self.config)
-        total = jnp.zeros_like(encoded)
+        recorded = senses.shapes(self.config)
+        known = recorded | senses.encoded_shapes(self.config)
         for name, x in sensed.items():
             expected = known.get(name, ())
             if not expected or x.shape[encoded.ndim - 1 :] != expected:
                 raise errors.ShapeMismatchError(
                     f"sense {name}",
-                    expected or f"one of {', '.join(known) or 'no sense'}",
+                    expected or f"one of {', '.join(recorded) or 'no sense'}",
                     x.shape[encoded.ndim - 1 :],
                     "configure the model for the senses of its episodes",
                 )
+        total = jnp.zeros_like(encoded)
+        for name, x in senses.perceive(self.config, sensed).items():
             total = total + self.senses[name](x, encoded.dtype)
         return total
 

@@ -33,7 +33,7 @@ from model.config import WaveCoreConfig
 from model.normalisation import Statistics
 from rlds.episode import Episode
 
-_FORMAT = 3
+_FORMAT = 4
 _DESCRIPTION = "cache.json"
 _ROWS = "rows"
 _DERIVED_AT_ONCE = 1 << 18  # steps, about 100 MB of rows and values
@@ -52,8 +52,7 @@ class CacheSource:
         state_size: n, numbers in a state.
         action_size: a, numbers in an action.
         num_steps: steps of all episodes.
-        camera: the model whose image size the frames are decoded to, None without
-            images.
+        camera: the model that reads the frames, None without a camera.
     """
 
     manifest_digest: str
@@ -73,6 +72,7 @@ class CacheSource:
                 self.camera.image_height,
                 self.camera.image_width,
                 self.camera.image_count,
+                self.camera.image_colours,
             ]
         facts["format"] = _FORMAT
         facts["columns"] = StepStream._fields
@@ -143,7 +143,7 @@ class _Written:
         lengths: number of steps of each episode.
         task_counts: i64 [k], number of steps of each task that are to be imitated.
         largest_reward: the largest absolute reward.
-        statistics: of all states and, if there is sound, of all sound.
+        statistics: of all states, and of sound and places in frames if there are any.
     """
 
     row: np.dtype
@@ -182,6 +182,8 @@ def _write_rows(
             measurement.add(part.states, int(part.tasks[0]))
             if part.audio_mel is not None:
                 measurement.add_sound(part.audio_mel)
+            if part.places is not None and source.camera is not None:
+                measurement.add_places(part.places, source.camera.image_count)
     if row is None or sum(lengths) != source.num_steps:
         raise DatasetError(
             "training data",

@@ -17,7 +17,7 @@ from cloud.dataset.mapped_steps import CacheSource
 from cloud.dataset.step_stream import StepStream
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.testing import training_episodes
-from model import config
+from model import config, places
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
@@ -91,7 +91,7 @@ def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path: Path) -> N
     stream = open_steps(tmp_path, source, made)
     assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2))
     assert stream.audio_mel is not None
-    assert stream.audio_mel.shape == (21, 5) and stream.images is None
+    assert stream.audio_mel.shape == (21, 5) and stream.places is None
 
 
 def test_corrected_episodes_are_cached_with_the_steps_to_imitate(
@@ -110,9 +110,10 @@ def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
     tmp_path: Path,
 ) -> None:
     """The rows become zeros of the same size and time, so reading them would show."""
-    spec = EpisodeSpec(3, 2, audio_size=5)
+    spec = EpisodeSpec(3, 2, audio_size=5, image=True)
     made = [testing.episode(spec, 7, k) for k in range(3)]
-    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
+    camera = dataclasses.replace(config.tiny(3, 2, 1), image_height=16, image_width=32)
+    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21, camera)
     mapped_steps.open_data(tmp_path, source, made)
     rows = tmp_path / source.identity / "rows"
     found = rows.stat()
@@ -121,7 +122,7 @@ def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
     os.utime(rows, ns=(found.st_atime_ns, found.st_mtime_ns))
     mapped = mapped_steps.open_data(tmp_path, source, ())
     assert not mapped.steps.states.any()
-    joined = training_data.join_episodes(made, ("reach-v3",))
+    joined = training_data.join_episodes(made, ("reach-v3",), camera)
     measured = dataclasses.asdict(joined.statistics)
     assert measured.pop("action_reach") is mapped.statistics.action_reach is None
     for name, value in measured.items():
@@ -130,17 +131,22 @@ def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
     assert mapped.identity == source.identity and mapped.tasks == joined.tasks
 
 
-def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path: Path) -> None:
+def test_places_in_frames_of_the_size_that_the_model_reads_are_cached(
+    tmp_path: Path,
+) -> None:
     camera = dataclasses.replace(config.tiny(3, 2, 1), image_height=16, image_width=32)
     made = [testing.episode(EpisodeSpec(3, 2, image=True), 7)]
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 7, camera)
     stream = open_steps(tmp_path, source, made)
     assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2, camera=camera))
-    assert stream.images is not None
-    assert stream.images.shape == (7, 16, 32, 3)
-    smaller = dataclasses.replace(camera, image_width=16)
-    other = dataclasses.replace(source, camera=smaller)
-    assert other.identity != source.identity
+    assert stream.places is not None
+    assert stream.places.shape == (7, places.count(camera.image_colours, 1))
+    for smaller in (
+        dataclasses.replace(camera, image_width=16),
+        dataclasses.replace(camera, image_colours=5),
+    ):
+        other = dataclasses.replace(source, camera=smaller)
+        assert other.identity != source.identity
 
 
 @pytest.mark.parametrize(

@@ -21,24 +21,24 @@ def drop(
     """Returns windows [b t ...] in which senses are silent or stand still for a while.
 
     Args:
-        windows: a batch of its own; its images and sound are changed.
+        windows: a batch of its own; its places and sound are changed.
         share: probability that one sense of a window is taken away for a while.
         cameras: q, cameras whose frames stand beside each other.
         seed: decides what is taken away.
         numbers: i64 [b], the number of each window, counted over the whole training.
     """
-    images, sound = windows.images, windows.audio_mel
-    if not share or (images is None and sound is None):
+    places, sound = windows.places, windows.audio_mel
+    if not share or (places is None and sound is None):
         return windows
     length = windows.starts.shape[1]
     for row, number in enumerate(numbers.tolist()):
         random = np.random.default_rng((seed, number))
         for camera in range(cameras):
             span = _choose(random, share, length)
-            if images is not None and span is not None:
-                width = images.shape[-2] // cameras
+            if places is not None and span is not None:
+                width = places.shape[-1] // cameras
                 columns = slice(camera * width, (camera + 1) * width)
-                _silence(images[row, :, :, columns], *span)
+                _silence(places[row, :, columns], *span)
         span = _choose(random, share, length)
         if sound is not None and span is not None:
             _silence(sound[row], *span)

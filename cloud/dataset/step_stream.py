@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from cloud.errors import DatasetError
-from model import jpeg_frames, losses, senses
+from model import jpeg_frames, losses, places, senses
 from model.config import WaveCoreConfig
 from rlds import imitation
 from rlds.episode import Episode
@@ -38,7 +38,8 @@ class StepStream(NamedTuple):
         values: f32 [s], targets of the value head (`losses.returns`).
         value_known: f32 [s], 0 where nothing says how the step's episode went: neither
             its success nor any reward. Its values mean nothing.
-        images: u8 [s h q*w 3], frames of all cameras, None unless requested.
+        places: f32 [s q*2c], where colours are in the frames of all cameras
+            (`model.places`), None unless requested.
         audio_mel: f32 [s m], log-mel features, None if the robot has no sound.
     """
 
@@ -52,7 +53,7 @@ class StepStream(NamedTuple):
     discount: np.ndarray
     values: np.ndarray
     value_known: np.ndarray
-    images: np.ndarray | None = None
+    places: np.ndarray | None = None
     audio_mel: np.ndarray | None = None
 
 
@@ -70,7 +71,7 @@ def join(
         tasks: every task of the episodes; `StepStream.tasks` indexes this list.
         state_size: n, numbers in a state.
         action_size: a, numbers in an action.
-        camera: the model whose image size frames are decoded to; None leaves them out.
+        camera: the model that reads the frames; None leaves them out.
 
     Raises:
         DatasetError: there are too few steps, or an episode has other sizes, has a
@@ -127,7 +128,7 @@ def columns(
         discount=np.asarray(steps["discount"], np.float32),
         values=np.zeros(length, np.float32),
         value_known=np.full(length, _is_judged(episode), np.float32),
-        images=None if camera is None else _frames(episode, camera),
+        places=None if camera is None else _find_places(episode, camera),
         audio_mel=steps.get("observation/audio_mel"),
     )
 
@@ -172,7 +173,7 @@ def _is_judged(episode: Episode) -> bool:
     return known or bool(np.any(episode.steps["reward"]))
 
 
-def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
+def _find_places(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
     found = episode.spec.picture_fields
     if len(found) != camera.image_count:
         raise DatasetError(
@@ -183,7 +184,8 @@ def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
             ", ".join(found) or "none",
             "train a model without a camera, or on other episodes",
         )
-    return jpeg_frames.decode_cameras(episode, camera)
+    frames = jpeg_frames.decode_cameras(episode, camera)
+    return places.find_recorded(frames, camera.image_colours, camera.image_count)
 
 
 def _check(
@@ -212,20 +214,17 @@ def _check(
             )
 
 
-_COLUMNS = {"image": "images", "audio_mel": "audio_mel"}
-
-
 def select_senses(steps: StepStream, config: WaveCoreConfig) -> Mapping[str, jax.Array]:
     """Returns the columns that a model of this configuration reads, by sense.
 
-    Shapes: the axes of `steps.starts`, then those of `senses.shapes`.
+    Shapes: the axes of `steps.starts`, then those of `senses.encoded_shapes`.
 
     Raises:
         DatasetError: the model has a sense (camera or sound) that the steps lack, or
             have in another size.
     """
-    shapes = senses.shapes(config)
-    found = {name: getattr(steps, _COLUMNS[name]) for name in shapes}
+    shapes = senses.encoded_shapes(config)
+    found = {name: getattr(steps, name) for name in shapes}
     for name, shape in shapes.items():
         column = found[name]
         got = None if column is None else column.shape[steps.starts.ndim :]

@@ -9,7 +9,7 @@ from cloud.dataset import step_stream
 from cloud.dataset.step_stream import StepStream
 from cloud.errors import DatasetError
 from cloud.testing import training_episodes
-from model import config, losses
+from model import config, jpeg_frames, losses, places
 from model.config import WaveCoreConfig
 from rlds import blank_picture
 from rlds.episode import Episode
@@ -84,25 +84,28 @@ def test_value_is_known_where_success_or_a_reward_says_how_it_went(
 
 def test_sound_is_present_if_recorded_and_images_only_if_requested() -> None:
     stream = join([training_episodes.episode(0)])
-    assert stream.images is None and stream.audio_mel is None
+    assert stream.places is None and stream.audio_mel is None
     spec = EpisodeSpec(4, 2, image=True, audio_size=3)
     sensed = testing.episode(spec, 6, task="left")
     stream = join([sensed])
-    assert stream.images is None and stream.audio_mel is not None
+    assert stream.places is None and stream.audio_mel is not None
     np.testing.assert_array_equal(
         stream.audio_mel, sensed.steps["observation/audio_mel"]
     )
 
 
-def test_images_are_decoded_to_the_size_the_model_reads() -> None:
+def test_places_are_found_in_frames_of_the_size_the_model_reads() -> None:
     spec = EpisodeSpec(4, 2, image=True)
-    stream = join([testing.episode(spec, 6, task="left")], camera=CAMERA)
-    assert stream.images is not None
-    assert stream.images.shape == (6, CAMERA.image_height, CAMERA.image_width, 3)
-    assert stream.images.dtype == np.uint8
+    episode = testing.episode(spec, 6, task="left")
+    stream = join([episode], camera=CAMERA)
+    frames = jpeg_frames.decode_cameras(episode, CAMERA)
+    assert frames.shape[1:3] == (CAMERA.image_height, CAMERA.image_width)
+    expected = places.find_recorded(frames, CAMERA.image_colours, 1)
+    np.testing.assert_array_equal(stream.places, expected)
+    assert np.any(expected)
 
 
-def test_frames_of_several_cameras_stand_beside_each_other() -> None:
+def test_places_of_several_cameras_stand_beside_each_other() -> None:
     spec = EpisodeSpec(4, 2, cameras=("front", "wrist"))
     both = dataclasses.replace(CAMERA, image_count=2)
     episode = testing.episode(spec, 6, task="left")
@@ -111,10 +114,12 @@ def test_frames_of_several_cameras_stand_beside_each_other() -> None:
         "observation/image_wrist": (blank_picture.make(8, 8),) * 6,
     }
     stream = join([dataclasses.replace(episode, steps=other)], camera=both)
-    assert stream.images is not None
-    assert stream.images.shape == (6, 16, 2 * 32, 3)
-    assert stream.images[:, :, :32].any()
-    assert not stream.images[:, :, 32:].any()
+    assert stream.places is not None
+    of_one = places.count(CAMERA.image_colours, 1)
+    assert stream.places.shape == (6, 2 * of_one)
+    assert stream.places[:, :of_one].any()
+    # A blank picture is no frame.
+    assert not stream.places[:, of_one:].any()
     with pytest.raises(DatasetError, match="got observation/image_front"):
         join([episode], camera=CAMERA)
 

@@ -28,7 +28,8 @@ class TrainingData:
     Attributes:
         steps: all steps, concatenated.
         tasks: the tasks that `steps.tasks` indexes.
-        statistics: normalisation of the states and, if there is sound, of the sound.
+        statistics: normalisation of the states, and of sound and places in frames if
+            there are any.
         identity: digest of the steps or, for mapped steps, of what they are made from.
     """
 
@@ -58,7 +59,7 @@ def join_episodes(
     Args:
         episodes: of one robot.
         tasks: every task of the episodes, in the order of the model's one-hot input.
-        camera: the model whose image size frames are decoded to; None leaves them out.
+        camera: the model that reads the frames; None leaves them out.
 
     Raises:
         DatasetError, FrameError: as `step_stream.join`.
@@ -74,6 +75,9 @@ def join_episodes(
     if steps.audio_mel is not None:
         for sound in np.split(steps.audio_mel, borders):
             measurement.add_sound(sound)
+    if steps.places is not None and camera is not None:
+        for places in np.split(steps.places, borders):
+            measurement.add_places(places, camera.image_count)
     return TrainingData(
         steps, tuple(tasks), measurement.statistics(), _digest(steps, tasks)
     )

@@ -14,7 +14,7 @@ import functools
 
 import numpy as np
 
-from cloud.dataset import mapped_rows, sense_dropout
+from cloud.dataset import mapped_rows, place_noise, sense_dropout
 from cloud.dataset.step_stream import StepStream
 from cloud.dataset.window_shuffle import WindowOrder
 from cloud.errors import DatasetError
@@ -38,6 +38,7 @@ class Windows:
         process_count: number of processes that share each batch.
         sense_dropout: share of windows in which a sense is taken away for a while.
         cameras: cameras whose frames stand beside each other.
+        place_noise: f32 [p], deviation of the noise on places in frames; None for none.
 
     Raises:
         ValueError: the processes do not divide the batch, or a number is out of range.
@@ -52,6 +53,7 @@ class Windows:
     process_count: int = 1
     sense_dropout: float = 0.0
     cameras: int = 1
+    place_noise: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.process_count < 1:
@@ -112,6 +114,7 @@ class Windows:
         windows = StepStream._make(
             None if column is None else column[index] for column in self.stream
         )
+        windows = place_noise.add(windows, self.place_noise, self.seed, positions[0])
         return sense_dropout.drop(
             windows, self.sense_dropout, self.cameras, self.seed, positions[0]
         )

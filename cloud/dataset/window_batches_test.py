@@ -1,6 +1,7 @@
 """A batch depends only on data, seed and update, not on how many processes share it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,12 @@ def stream() -> StepStream:
 
 
 def windows(stream: StepStream, **changes: int) -> Windows:
-    arguments = {"batch_size": 4, "sequence_length": 6, "seed": 1, **changes}
+    arguments: dict[str, Any] = {
+        "batch_size": 4,
+        "sequence_length": 6,
+        "seed": 1,
+        **changes,
+    }
     return Windows(stream, **arguments)
 
 
@@ -113,8 +119,8 @@ def test_mapped_rows_give_the_same_batches_as_memory(
 
 
 def test_columns_that_the_data_lack_stay_absent(stream: StepStream) -> None:
-    assert stream.images is None
-    assert windows(stream).batch(0).images is None
+    assert stream.places is None
+    assert windows(stream).batch(0).places is None
 
 
 def test_a_batch_of_little_data_holds_several_epochs_cut_at_other_steps(

@@ -85,7 +85,7 @@ def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(
     assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
     assert model.config == data.model
     assert data.held_out_steps is not None
-    assert np.any(data.held_out_steps.steps.images)
+    assert np.any(data.held_out_steps.steps.places)
     assert held_out_error is not None and np.isfinite(held_out_error)
 
 
@@ -142,4 +142,4 @@ def test_nosenses_trains_only_on_the_state(tmp_path: Path) -> None:
     statistics = data.train_steps.statistics
     model = make(*data.train_steps.sizes, statistics, np.random.default_rng(0))
     assert model.config == data.model and senses.shapes(data.model) == {}
-    assert data.train_steps.steps.images is None
+    assert data.train_steps.steps.places is None

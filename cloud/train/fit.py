@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from cloud.dataset import place_noise
 from cloud.dataset.training_data import TrainingData
 from cloud.dataset.window_batches import Windows
 from cloud.errors import DivergenceError
@@ -155,7 +156,8 @@ def fit(
         jax.process_index() if mesh.size > 1 else 0,
         jax.process_count() if mesh.size > 1 else 1,
         config.sense_dropout if config.senses else 0.0,
-        trained_model.count_cameras(config, train.steps.images),
+        trained_model.count_cameras(config, train.steps.places),
+        _choose_noise(train),
     )
     trainer = Trainer(train, held_out, config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")
@@ -164,6 +166,11 @@ def fit(
     ) as saved:
         run = _Run(trainer, windows, saved, profiler, began_s, on_progress)
         return run.train()
+
+
+def _choose_noise(train: TrainingData) -> np.ndarray | None:
+    deviation = train.statistics.places_deviation
+    return None if deviation is None else place_noise.SHARE * deviation
 
 
 class _Run:

@@ -20,7 +20,7 @@ from model.wavecore import WaveCore
 
 UPDATES = 120
 SIZES = dataclasses.replace(
-    config.tiny(4, 2, 2), image_height=16, image_width=16, image_channels=4
+    config.tiny(4, 2, 2), image_height=16, image_width=16, image_colours=4
 )
 HEARING = dataclasses.replace(SIZES, audio_size=3)
 
@@ -77,7 +77,7 @@ def test_actions_that_depend_on_camera_and_sound_are_learned(
     assert missed is not None and missed < 0.2
     assert result.history[-1].loss < result.history[0].loss
     trained = result.model.senses
-    for name in ("image", "audio_mel"):
+    for name in ("places", "audio_mel"):
         before = jax.tree.leaves(untrained.senses[name])
         after = jax.tree.leaves(trained[name])
         assert any(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
@@ -104,9 +104,9 @@ def test_model_with_only_a_camera_learns_half_of_the_action(
 @pytest.mark.parametrize(
     ("lacking", "sizes", "text"),
     [
-        ({"images": None}, HEARING, r"image of shape \[16, 16, 3\].*got none"),
+        ({"places": None}, HEARING, r"places of shape \[8\].*got none"),
         ({"audio_mel": None}, HEARING, r"audio_mel of shape \[3\].*got none"),
-        ({}, dataclasses.replace(HEARING, image_width=32), r"\[16, 32, 3\].*got \[16"),
+        ({}, dataclasses.replace(HEARING, image_colours=5), r"\[10\].*got \[8\]"),
     ],
     ids=["no frames", "no sound", "other frames"],
 )

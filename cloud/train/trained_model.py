@@ -9,7 +9,7 @@ from flax import nnx
 from cloud.dataset.training_data import TrainingData
 from cloud.train.config import TrainConfig
 from model import config as model_config
-from model import normalisation
+from model import normalisation, places
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 from rlds.spec import EpisodeSpec
@@ -34,11 +34,12 @@ def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreCo
     return model_config.fit_preset(config.preset, spec, task_count)
 
 
-def count_cameras(config: TrainConfig, images: np.ndarray | None) -> int:
-    """How many cameras are in frames u8 [... h q*w 3] for a model; 1 without frames."""
-    if images is None:
+def count_cameras(config: TrainConfig, found: np.ndarray | None) -> int:
+    """How many cameras gave the places f32 [... q*2c] in frames; 1 without frames."""
+    if found is None:
         return 1
-    return int(images.shape[-2]) // model_config.choose_frame(config.preset).width
+    colours = model_config.choose_frame(config.preset).colours
+    return int(found.shape[-1]) // places.count(colours, 1)
 
 
 def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
@@ -55,11 +56,11 @@ def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
         spec = EpisodeSpec(
             state_size,
             action_size,
-            image=data.steps.images is not None,
+            image=data.steps.places is not None,
             audio_size=0 if sound is None else sound.shape[-1],
         )
         chosen = sizes(config, spec, task_count)
-        cameras = count_cameras(config, data.steps.images)
+        cameras = count_cameras(config, data.steps.places)
         chosen = dataclasses.replace(chosen, image_count=cameras)
         return WaveCore(chosen, statistics, random)
 

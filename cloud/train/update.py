@@ -46,9 +46,6 @@ Measured = dict[str, jax.Array]
 _HELD_OUT_AT_ONCE = 1 << 15
 """Held-out steps per call of the model, which bounds the memory for any number of
 held-out episodes; at width 512, a few hundred MB of activations."""
-_FRAMES_AT_ONCE = 1 << 11
-"""The same for steps with frames: a frame of 48 x 64 pixels and its activations take
-130 kB."""
 
 
 class Trainer:
@@ -160,9 +157,7 @@ class Trainer:
             return None
         carry = self._replicate(np.zeros((1, self._carry_size), np.float32))
         errors, weights = [], []
-        blind = self._held_out.images is None
-        at_once = _HELD_OUT_AT_ONCE if blind else _FRAMES_AT_ONCE
-        for piece in step_stream.pieces(self._held_out, at_once):
+        for piece in step_stream.pieces(self._held_out, _HELD_OUT_AT_ONCE):
             given = self._replicate(piece)
             error, carry = self._validate(state["average"], self._fixed, given, carry)
             weights.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))

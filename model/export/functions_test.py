@@ -196,7 +196,7 @@ def test_memories_of_frames_leave_room_for_fewer_episodes() -> None:
     assert len(blind["length"].shape) == 1
     assert blind["length"].shape[0] == functions.MOST_EPISODES
     seeing = dataclasses.replace(
-        small_models.SIZES, image_height=48, image_width=64, image_channels=2
+        small_models.SIZES, image_height=48, image_width=64, image_colours=2
     )
     kept = functions.memory_shapes(seeing)
     size = sum(x.size * x.dtype.itemsize for x in kept.values())

@@ -217,31 +217,6 @@ def _convert(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
     return [g.add("Cast", inputs, to=helper.np_dtype_to_tensor_dtype(after))]
 
 
-def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """A convolution of images [r h w i] with kernels [h w i o], put channels first."""
-    p, numbers = e.params, e.params["dimension_numbers"]
-    plain = p["feature_group_count"] == p["batch_group_count"] == 1
-    layout = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec)
-    if not plain or layout != ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)):
-        raise errors.ExportError(
-            "step",
-            "a plain convolution NHWC by HWIO",
-            numbers,
-            "add it to model/export/onnx_graph.py",
-        )
-    image = _transpose_value(g, inputs[0], (0, 3, 1, 2))
-    kernel = _transpose_value(g, inputs[1], (3, 2, 0, 1))
-    before, after = zip(*p["padding"], strict=True)
-    found = g.add(
-        "Conv",
-        [image, kernel],
-        strides=[int(s) for s in p["window_strides"]],
-        pads=[int(x) for x in (*before, *after)],
-        dilations=[int(x) for x in p["rhs_dilation"]],
-    )
-    return [_transpose_value(g, found, (0, 2, 3, 1))]
-
-
 def _integers(values: Sequence[int] | range) -> np.ndarray:
     return np.array([int(x) for x in values], np.int64)
 
@@ -249,7 +224,6 @@ def _integers(values: Sequence[int] | range) -> np.ndarray:
 _SPECIAL: dict[str, Callable[[Graph, core.JaxprEqn, list[Value]], list[Value]]] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
-    "conv_general_dilated": _convolution,
     "convert_element_type": _convert,
     "dot_general": _dot_general,
     "reduce_max": _reduce_max,

@@ -10,7 +10,7 @@ then a robot needs the compiler to adapt.
 
 Operators: Abs, Add, Concat, Div, Exp, Identity, MatMul, Max, Min, Mul, ReduceMax,
 ReduceSum, Reshape, Sigmoid, Slice, Split, Sqrt, Sub, Tanh, Transpose; Cos and Sin for a
-complex recurrence; Cast, Conv and Greater for senses.
+complex recurrence; Cast and Greater for senses.
 """
 
 import jax

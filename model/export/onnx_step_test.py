@@ -16,7 +16,7 @@ from model.export import functions, onnx_graph, onnx_step
 from model.testing import small_models
 
 SEEING = dataclasses.replace(
-    small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+    small_models.SIZES, image_height=16, image_width=24, image_colours=4, audio_size=5
 )
 SIZES = {
     "plain": small_models.SIZES,

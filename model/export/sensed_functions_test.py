@@ -17,7 +17,7 @@ from model.wavecore import WaveCore
 small_models.shorten_programs()
 
 SIZES = dataclasses.replace(
-    small_models.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
+    small_models.SIZES, image_height=16, image_width=16, image_colours=2, audio_size=5
 )
 RECORDED = episode(audio_size=5, image=True)
 DATA = {
@@ -102,7 +102,7 @@ LITERT_SIZES = dataclasses.replace(
     block_count=1,
     image_height=16,
     image_width=24,
-    image_channels=4,
+    image_colours=4,
     audio_size=5,
 )
 
