@@ -22,6 +22,8 @@ import numpy as np
 
 from model import array_types as at
 
+# Caches of training hold places: whoever changes these two, or `find`, raises `_FORMAT`
+# of cloud/dataset/mapped_steps.py.
 SHARPNESS = 16.0
 """Length of a direction: a pixel whose colour lies further in it by 0.25 has e^4 = 55
 times the share. With half of it the floor outweighs a block (docs/decisions/0023)."""
@@ -54,6 +56,9 @@ def find(frames: at.Frames, colours: int, cameras: int = 1) -> at.Places:
     return found.reshape(*frames.shape[:-3], count(colours, cameras))
 
 
+_find = jax.jit(find, static_argnums=(1, 2))
+
+
 def find_recorded(frames: np.ndarray, colours: int, cameras: int) -> np.ndarray:
     """The places in recorded frames, as `find`, a few frames at a time.
 
@@ -79,9 +84,6 @@ def _describe(pixels: at.Array) -> at.Array:
     hue = jnp.matmul(pixels - bright, _HUES)
     length = jnp.sqrt(jnp.sum(hue * hue, axis=-1, keepdims=True) + GREY**2)
     return jnp.concatenate([hue / length, bright / 127.5 - 1.0], axis=-1)
-
-
-_find = jax.jit(find, static_argnums=(1, 2))
 
 
 def _part(frames: at.Frames, cameras: int) -> at.Array:

@@ -63,7 +63,7 @@ def recorded_specs(
     """Shapes and types of the senses of many recorded steps, by name.
 
     Frames are u8, as cameras give them: the replay of one consolidation, 200 windows
-    of 256 steps, is 0.47 GB of frames of 48 x 64 pixels, and would be 1.9 GB as f32.
+    of 256 steps, is 0.63 GB of frames of 64 x 64 pixels, and would be 2.5 GB as f32.
 
     Args:
         config: sizes of the model.
@@ -154,8 +154,7 @@ class Sight(nnx.Module):
         """Shapes: found [... q*2c] to [... d]."""
         of_each = found.reshape(*found.shape[:-1], self.count, -1)
         seen = jnp.max(jnp.abs(of_each), axis=-1, keepdims=True) > 0
-        x = (found - self.mean[...]) / self.deviation[...]
-        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
+        x = _normalise(found, self.mean[...], self.deviation[...])
         x = (x.reshape(of_each.shape) * seen).reshape(found.shape)
         return product_f32(x, self.outward[...]).astype(dtype)
 
@@ -181,7 +180,12 @@ class Sound(nnx.Module):
     def __call__(self, mel: at.LogMel, dtype: jnp.dtype) -> at.Residual:
         """Shapes: mel [... u] to [... d]."""
         heard = jnp.max(jnp.abs(mel), axis=-1, keepdims=True) > 0
-        x = (mel - self.mean[...]) / self.deviation[...]
-        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
+        x = _normalise(mel, self.mean[...], self.deviation[...])
         encoded = product_f32(x, self.inward[...])
         return (encoded * heard).astype(dtype)
+
+
+def _normalise(x: at.Array, mean: at.Array, deviation: at.Array) -> at.Array:
+    """Without units, as the state is."""
+    largest = normalisation.LARGEST_INPUT
+    return jnp.clip((x - mean) / deviation, -largest, largest)

@@ -2,7 +2,7 @@
 
 The file is written once, in one pass over the episodes and one over itself, in a
 temporary folder; when everything is on disk the folder is renamed. Its name is a digest
-of what decides the content: manifest, split, tasks, size of the frames.
+of what decides the content: manifest, split, tasks, and how frames are read.
 
 `cache.json`, written last, holds the file's size and modification time, and the
 statistics of its steps. Opening compares size and time and reads no data, so a resumed

@@ -48,8 +48,7 @@ class DatasetSplit:
 
         Args:
             tasks: the tasks to keep, in the order of the model's one-hot input.
-            camera: the model whose image size frames are decoded to; None leaves
-                them out.
+            camera: the model that reads the frames; None leaves them out.
 
         Raises:
             DatasetError: no episode is of these tasks, or episodes do not fit

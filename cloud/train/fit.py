@@ -157,7 +157,7 @@ def fit(
         jax.process_count() if mesh.size > 1 else 1,
         config.sense_dropout if config.senses else 0.0,
         trained_model.count_cameras(config, train.steps.places),
-        _choose_noise(train),
+        _choose_noise(train) if config.senses else None,
     )
     trainer = Trainer(train, held_out, config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")

@@ -21,7 +21,7 @@ CAMERA: Final = "front"
 _TABLE_M: Final = (0.22, 0.0, 0.03)
 """Above the middle of where blocks and goals lie; the camera is turned to it."""
 _VIEW_DEG: Final = 26.0
-"""Height of the picture. All blocks and goals are in it, a block in eight pixels."""
+"""Height of the picture. All blocks and goals are in it, a block nine pixels wide."""
 _FAR_M: Final = 0.9
 """How far from the camera the arm is at its foot, where what is drawn is right to a
 pixel; at the hand to 1.6, which does not show, and a picture takes 0.7 of the time."""
